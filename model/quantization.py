@@ -1,0 +1,155 @@
+"""Dynamic int8 quantization of the served form, saved as plain safetensors.
+
+Weights: int8 with one scale for each output row, w = scale * q, q in -127..127 (symmetric). Activations are quantized
+at run time, one scale and zero point for each layer and call. The file needs nothing but safetensors to be read; the
+kernel is chosen when it is loaded: oneDNN's int8 linear where the installed PyTorch has it (the one that torch.compile
+emits; unlike `torch.ao.quantization` it is not deprecated, and faster), else the weights are dequantized to float32.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .network import PatchLinear, ServedNet, TumorNet, served, unserved
+
+FORMAT_VERSION = 1
+FILES = {"int8": "model.safetensors", "fp32": "model-fp32.safetensors"}
+CONFIG = "config.json"
+LEVELS = 127  # 7 bits for activations: no product saturates on processors without VNNI, so all give the same answer
+
+
+class DamagedWeights(ValueError):
+    """The weights folder cannot be used; the message is for the user."""
+
+
+def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """float32 (rows, columns) -> int8 (rows, columns) in -127..127, float32 scales (rows,): weight ~ scale * int8."""
+    scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
+    return (weight / scale[:, None]).round().clamp(-127, 127).to(torch.int8), scale
+
+
+class Int8PatchLinear(nn.Module):
+    """A `PatchLinear` with int8 weights that quantizes its input at each call, before it is copied into patches."""
+
+    def __init__(self, layer: PatchLinear, rows: Tensor, scale: Tensor):
+        super().__init__()
+        self.patches, self.post = layer.patches, "relu" if layer.relu else "none"
+        self.scale, self.bias = scale, layer.linear.bias.detach()
+        self.zero_points = torch.zeros(len(rows), dtype=torch.int64)
+        self.packed = torch.ops.onednn.qlinear_prepack(rows, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 (N, H, W, C) -> float32 (N, rows, columns, channels), as the layer that it stands for."""
+        low, high = (float(bound) for bound in torch.aminmax(x))
+        low, high = min(low, 0.0), max(high, 0.0)  # zero, the padding, must lie on the grid
+        step = max((high - low) / LEVELS, 1e-12)
+        zero = round(-low / step)
+        grid = torch.add(zero, x, alpha=1 / step).round_().clamp_(0, LEVELS).to(torch.uint8)
+        patches = self.patches(grid, fill=zero)
+        flat = patches.reshape(-1, patches.shape[-1])
+        y = torch.ops.onednn.qlinear_pointwise(
+            flat,
+            step,
+            zero,
+            self.packed,
+            self.scale,
+            self.zero_points,
+            self.bias,
+            1.0,
+            0,
+            torch.float32,
+            self.post,
+            [],
+            "",
+        )
+        return y.view(*patches.shape[:3], -1)
+
+
+def has_int8_kernel() -> bool:
+    """Whether the installed PyTorch offers oneDNN's int8 linear on this processor."""
+    layer = PatchLinear(nn.Conv2d(4, 1, 1))
+    try:
+        Int8PatchLinear(layer, torch.ones(1, 4, dtype=torch.int8), torch.ones(1))(torch.ones(1, 1, 1, 4))
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    return True
+
+
+def patch_linears(net: ServedNet) -> dict[str, PatchLinear]:
+    return {name: module for name, module in net.named_modules() if isinstance(module, PatchLinear)}
+
+
+def artefact_tensors(net: ServedNet, precision: str) -> dict[str, Tensor]:
+    """The tensors of the file: as in the state dict, but int8 weights each with a `.scale` beside them."""
+    tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
+    if precision == "int8":
+        for name in patch_linears(net):
+            weight = f"{name}.linear.weight"
+            tensors[weight], tensors[f"{name}.scale"] = quantize_rows(tensors[weight])
+    return tensors
+
+
+def save_weights(net: TumorNet, extras: dict[str, Tensor], folder: Path, precision: str) -> Path:
+    """Write the served form of `net` and `extras` (small float32 tensors) to `folder`; returns the file."""
+    file = folder / FILES[precision]
+    tensors = artefact_tensors(served(net), precision)
+    save_file(tensors | {f"extra.{name}": tensor.contiguous() for name, tensor in extras.items()}, file)
+    return file
+
+
+def read_config(folder: Path) -> dict:
+    """The artefact's config.json. Raises `DamagedWeights` if it is missing, broken, or of a newer format."""
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        version = config["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedWeights(f"{folder / CONFIG} is missing or damaged. Copy the weights folder again.") from error
+    if version > FORMAT_VERSION:
+        raise DamagedWeights(
+            f"these weights have format {version}; this program reads up to {FORMAT_VERSION}. Update it."
+        )
+    return config
+
+
+def read_tensors(folder: Path, precision: str) -> dict[str, Tensor]:
+    """The tensors of an artefact as stored. Raises `DamagedWeights`."""
+    file = folder / FILES[precision]
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise DamagedWeights(f"{file} is missing or damaged. Copy the weights folder again.") from error
+
+
+def load_weights(
+    folder: Path, precision: str = "int8", kernel: str = "auto"
+) -> tuple[ServedNet, dict[str, Tensor], dict]:
+    """Rebuild the network of an artefact.
+
+    Args: `precision` of the file, "int8" or "fp32"; `kernel` for int8: "auto", "int8", or "float" (dequantized).
+    Returns: the network in evaluation mode, the extra tensors, the config. Raises `DamagedWeights`.
+    """
+    config, tensors = read_config(folder), read_tensors(folder, precision)
+    extras = {name.removeprefix("extra."): tensors.pop(name) for name in list(tensors) if name.startswith("extra.")}
+    scales = {name.removesuffix(".scale"): tensors.pop(name) for name in list(tensors) if name.endswith(".scale")}
+    rows = {name: tensors[f"{name}.linear.weight"] for name in scales}
+    for name, scale in scales.items():
+        tensors[f"{name}.linear.weight"] = rows[name] * scale[:, None]
+    net = served(TumorNet(config["width"]))
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise DamagedWeights(f"the weights in {folder} do not fit their config.json. Copy the folder again.") from error
+    if scales and (kernel == "int8" or (kernel == "auto" and has_int8_kernel())):
+        for name, layer in patch_linears(net).items():
+            net.set_submodule(name, Int8PatchLinear(layer, rows[name], scales[name]))
+    return net.eval(), extras, config
+
+
+def load_trained(folder: Path) -> TumorNet:
+    """The trained form, to fine-tune from: of the float32 file if it is there, else of the int8 one."""
+    precision = "fp32" if (folder / FILES["fp32"]).exists() else "int8"
+    return unserved(load_weights(folder, precision, kernel="float")[0])

@@ -1,0 +1,34 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.server import app_server, classifier, weights  # noqa: F401  fixtures for every test
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real scans beside the repository; tests that need it are skipped where it is missing."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real scans in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def draw_head() -> Callable[[int], np.ndarray]:
+    """seed -> uint8 (200, 180): a bright ellipse with structures of its own on black, another one for each seed."""
+
+    def draw(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[-1:1:200j, -1:1:180j]
+        radius = np.hypot(x / rng.uniform(0.65, 0.85), y / rng.uniform(0.75, 0.9))
+        head = np.full(x.shape, 110.0)
+        for _ in range(80):
+            center_x, center_y = rng.uniform(-0.7, 0.7, 2)
+            spread = rng.uniform(0.03, 0.1)
+            head += rng.uniform(-90, 90) * np.exp(-((x - center_x) ** 2 + (y - center_y) ** 2) / (2 * spread**2))
+        return np.where(radius < 1, head.clip(20, 255), 0).astype(np.uint8)
+
+    return draw

@@ -1,0 +1,90 @@
+"""Fixtures that run the real page in a process of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import CLASSES
+from model.classifier import TumorClassifier
+from model.hub import EMBEDDED
+from model.network import TumorNet
+from model.quantization import CONFIG, save_weights
+
+REPOSITORY = Path(__file__).parents[1]
+START_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The weights that the page answers with: WEIGHTS of the environment, as for app.py, or the embedded ones."""
+    folder = Path(os.environ.get("WEIGHTS", EMBEDDED))
+    if not (folder / CONFIG).exists():
+        pytest.skip(f"there are no weights in {folder} yet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(weights) -> TumorClassifier:
+    return TumorClassifier.from_folder(weights)
+
+
+@pytest.fixture(scope="session")
+def app_server(weights, tmp_path_factory) -> Iterator[str]:
+    """Address of the running page."""
+    with running_app(tmp_path_factory.mktemp("app") / "log", weights) as url:
+        yield url
+
+
+@contextmanager
+def running_app(log: Path, weights: Path) -> Iterator[str]:
+    """Start app.py on a free port and wait until it answers; what it prints goes to `log`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"PORT": str(port), "WEIGHTS": str(weights), "HF_HUB_OFFLINE": "1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 0.3).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def write_random_weights(folder: Path, temperature: float) -> Path:
+    """An artefact of an untrained network that takes anything for a brain MRI; hot ones are undecided."""
+    torch.manual_seed(0)
+    net = TumorNet().eval()
+    features = net(torch.zeros(1, 1, 160, 160)).features.shape[1]
+    save_weights(net, {"gate.weight": torch.zeros(features), "gate.bias": torch.tensor(9.0)}, folder, "int8")
+    config = {
+        "format_version": 1,
+        "name": "random",
+        "classes": CLASSES,
+        "width": net.width,
+        "size": 160,
+        "margin": 0.06,
+        "temperature": temperature,
+        "refusal": {"refused_below": 0.2, "doubtful_below": 0.6},
+    }
+    (folder / CONFIG).write_text(json.dumps(config))
+    return folder

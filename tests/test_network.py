@@ -1,0 +1,99 @@
+"""The network as trained and as served."""
+
+import pytest
+import torch
+from torch import nn
+
+from model import CLASSES, NO_TUMOR
+from model.network import WIDTHS, EvidencePool, TumorNet, served, unserved
+
+
+@pytest.fixture(scope="module")
+def net():
+    """A small network whose BatchNorms and heads are far from their first state, so that a slip in folding shows."""
+    torch.manual_seed(0)
+    net = TumorNet(16).train()
+    for _ in range(3):
+        net(torch.randint(0, 256, (8, 1, 64, 64)))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+    for head in (net.score_near, net.score_wide):
+        nn.init.normal_(head.weight, std=0.1)
+        nn.init.normal_(head.bias)
+    net.pool.log_sharpness.data.uniform_(-0.5, 0.5)
+    net.pool.no_tumor_logit.data.fill_(0.7)
+    return net.eval()
+
+
+@pytest.fixture
+def images():
+    return torch.randint(0, 256, (3, 1, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@torch.inference_mode()
+def test_evidence_map_adds_up_to_the_logits(net, images):
+    output = net(images)
+    assert output.evidence.shape == (3, len(CLASSES), 6, 6)
+    torch.testing.assert_close(output.evidence.sum((2, 3)), output.logits, atol=1e-5, rtol=1e-5)
+
+
+def test_evidence_shares_are_the_gradient_of_the_logit():
+    scores = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(2)).mul(3).requires_grad_()
+    logits, evidence = EvidencePool(3)(scores)
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), scores)
+    shares = evidence[:, 1] / logits[:, 1, None, None]
+    torch.testing.assert_close(shares, gradient[:, 1], atol=1e-6, rtol=1e-4)
+
+
+def test_one_position_with_a_tumor_is_enough_and_none_without_it():
+    scores = torch.full((2, 3, 10, 10), -6.0)
+    scores[0, 2, 4, 7] = 12.0
+    logits, evidence = EvidencePool(3)(scores)
+    assert logits[0].argmax() == 2 and logits[1].argmax() == NO_TUMOR
+    assert evidence[0, 2].argmax() == 4 * 10 + 7
+
+
+@torch.inference_mode()
+def test_served_form_equals_the_trained_form(net, images):
+    for trained, rewritten in zip(net(images), served(net)(images), strict=True):
+        torch.testing.assert_close(rewritten, trained, atol=1e-5, rtol=1e-5)
+
+
+def test_every_weight_matrix_of_the_served_form_is_in_a_linear(net):
+    rewritten = served(net)
+    in_linears = sum(m.weight.numel() for m in rewritten.modules() if isinstance(m, nn.Linear))
+    assert not [m for m in rewritten.modules() if isinstance(m, nn.Conv2d)]
+    assert in_linears > 0.99 * sum(p.numel() for p in rewritten.parameters())
+
+
+@torch.inference_mode()
+def test_unserved_goes_back_to_an_equal_trainable_network(net, images):
+    back = unserved(served(net))
+    torch.testing.assert_close(back(images).logits, net(images).logits, atol=1e-5, rtol=1e-5)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in back.modules())
+
+
+@torch.inference_mode()
+def test_serving_leaves_the_trained_network_and_the_input_alone(net, images):
+    before, kept = net(images).logits, images.clone()
+    served(net)(images)
+    torch.testing.assert_close(net(images).logits, before, atol=0, rtol=0)
+    assert torch.equal(images, kept)
+
+
+def test_scores_follow_the_tumor_when_the_image_is_shifted_by_one_position(net):
+    images = torch.zeros(1, 1, 128, 128)
+    images[..., 40:60, 40:60] = 200
+    shifted = images.roll(32, dims=3)
+    with torch.inference_mode():
+        first, second = net(images).scores[0, 0], net(shifted).scores[0, 0]
+    torch.testing.assert_close(second[3, 5], first[3, 3], atol=0.2, rtol=0.1)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_named_widths_differ_in_data_only(width):
+    net = TumorNet(width).eval()
+    assert net(torch.zeros(1, 1, 32, 32)).features.shape == (1, 12 * width)
+    assert net.state_dict().keys() == TumorNet(8).state_dict().keys()

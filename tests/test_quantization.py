@@ -1,0 +1,133 @@
+"""The int8 artefact on disk and back."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from model.network import PatchLinear, TumorNet
+from model.quantization import (
+    CONFIG,
+    FILES,
+    DamagedWeights,
+    Int8PatchLinear,
+    has_int8_kernel,
+    load_trained,
+    load_weights,
+    quantize_rows,
+    save_weights,
+)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network with spread-out answers: heads scaled up, BatchNorm statistics of real activations."""
+    torch.manual_seed(3)
+    net = TumorNet(32).train()
+    for _ in range(4):
+        net(blobs(8, seed=4))
+    nn.init.normal_(net.score_near.weight, std=0.1)
+    nn.init.normal_(net.score_wide.weight, std=0.1)
+    return net.eval()
+
+
+def blobs(count: int, seed: int) -> torch.Tensor:
+    """Smooth random images (count, 1, 96, 96) in 0..255: network-like input, unlike white noise."""
+    coarse = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.interpolate(coarse, size=(96, 96), mode="bicubic").clamp(0, 1) * 255
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    (tmp_path / CONFIG).write_text(json.dumps({"format_version": 1, "width": 32}))
+    for precision in FILES:
+        save_weights(trained, {"gate.weight": torch.arange(3.0)}, tmp_path, precision)
+    return tmp_path
+
+
+def test_rows_are_quantized_to_half_a_step():
+    weight = torch.randn(5, 40, generator=torch.Generator().manual_seed(5)) * torch.tensor(
+        [[1e-6], [0.1], [1], [10], [0]]
+    )
+    rows, scale = quantize_rows(weight)
+    assert rows.dtype == torch.int8 and rows.abs().max() == 127
+    assert ((rows * scale[:, None] - weight).abs() <= scale[:, None] / 2 + 1e-12).all()
+
+
+@torch.inference_mode()
+def test_int8_logits_stay_within_five_percent_of_the_spread(trained, folder):
+    images = blobs(32, seed=6)
+    expected, got = trained(images).logits[:, :3], load_weights(folder)[0](images).logits[:, :3]
+    spread = expected.max() - expected.min()
+    assert (got - expected).abs().mean() < 0.05 * spread
+
+
+@torch.inference_mode()
+def test_int8_kernel_and_dequantized_fallback_agree(folder):
+    if not has_int8_kernel():
+        pytest.skip("this PyTorch has no int8 kernel: only the fallback is in use")
+    images = blobs(16, seed=7)
+    kernel = load_weights(folder, kernel="int8")[0]
+    fallback = load_weights(folder, kernel="float")[0]
+    assert any(isinstance(module, Int8PatchLinear) for module in kernel.modules())
+    assert not any(isinstance(module, Int8PatchLinear) for module in fallback.modules())
+    difference, logits = kernel(images).logits - fallback(images).logits, fallback(images).logits
+    assert difference.abs().mean() < 0.03 * (logits.max() - logits.min())
+
+
+def test_int8_convolution_is_exact_where_the_activations_fit_the_grid():
+    if not has_int8_kernel():
+        pytest.skip("this PyTorch has no int8 kernel")
+    rng = torch.Generator().manual_seed(8)
+    conv = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+    rows = torch.randint(-127, 128, (6, 27), dtype=torch.int8, generator=rng)
+    conv.weight.data = (rows.float() * 0.5).view(6, 3, 3, 3).permute(0, 3, 1, 2)  # a row is (k, k, channels)
+    x = torch.randint(-60, 68, (2, 3, 9, 9), generator=rng).float()
+    x[0, 0, 0, 0], x[0, 0, 0, 1] = -60, 67  # the range of a 7-bit grid with step 1
+    got = Int8PatchLinear(PatchLinear(conv), rows, torch.full((6,), 0.5))(x.permute(0, 2, 3, 1))
+    torch.testing.assert_close(got.permute(0, 3, 1, 2), conv(x), atol=1e-2, rtol=1e-5)
+
+
+def test_int8_file_is_at_most_three_tenths_and_covers_all_large_weights(folder):
+    sizes = {name: (folder / file).stat().st_size for name, file in FILES.items()}
+    assert sizes["int8"] <= 0.30 * sizes["fp32"]
+    large = {name: t.dtype for name, t in load_file(folder / FILES["int8"]).items() if t.numel() > 5000}
+    assert large and set(large.values()) == {torch.int8}
+
+
+def test_extra_tensors_and_config_come_back(folder):
+    _, extras, config = load_weights(folder)
+    assert torch.equal(extras["gate.weight"], torch.arange(3.0)) and config["width"] == 32
+
+
+@torch.inference_mode()
+def test_fine_tuning_starts_from_what_the_artefact_computes(trained, folder):
+    images = blobs(4, seed=10)
+    torch.testing.assert_close(load_trained(folder)(images).logits, trained(images).logits, atol=1e-4, rtol=1e-4)
+    (folder / FILES["fp32"]).unlink()
+    fallback = load_weights(folder, kernel="float")[0]
+    torch.testing.assert_close(load_trained(folder)(images).logits, fallback(images).logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "damage", ["no config", "broken config", "newer format", "no weights", "cut weights", "other width"]
+)
+def test_damaged_artefacts_are_refused_with_a_sentence(folder, damage):
+    config, weights = folder / CONFIG, folder / FILES["int8"]
+    match damage:
+        case "no config":
+            config.unlink()
+        case "broken config":
+            config.write_text("{")
+        case "newer format":
+            config.write_text(json.dumps({"format_version": 99, "width": 32}))
+        case "no weights":
+            weights.unlink()
+        case "cut weights":
+            weights.write_bytes(weights.read_bytes()[:-1000])
+        case "other width":
+            config.write_text(json.dumps({"format_version": 1, "width": 48}))
+    with pytest.raises(DamagedWeights, match=r"\.$"):
+        load_weights(folder)
