@@ -1,0 +1,69 @@
+"""A prediction's evidence map -> a picture: the slice in grey and the evidence on it as a heat map with a contour.
+
+The colors are five anchors of matplotlib's plasma (CC0): brightness rises with the evidence, so the map reads the same
+with any color vision and in a black-and-white print; the contour at half of the maximum needs no color at all.
+"""
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from .preprocess import Window, stretch_contrast
+
+COLORS = ("#0d0887", "#7e03a8", "#cc4778", "#f89540", "#f0f921")  # from no evidence to the most
+MOST_COVER = 0.6  # opacity where the evidence is strongest: the anatomy below must stay visible
+CONTOUR_LEVEL = 0.5  # of the maximum
+CONTOUR_WIDTH = 2  # pixels of the picture
+SHORTEST, LONGEST = 512, 1024  # pixels, the picture's longer side: room for a smooth map, and quick to send
+
+
+def picture(pixels: np.ndarray) -> np.ndarray:
+    """The slice as a person wants to see it.
+
+    Args: `pixels` (height, width), any real dtype. 8-bit pixels are shown as they are, deeper ones windowed.
+    Returns: uint8 (H, W), aspect ratio kept, the longer side between `SHORTEST` and `LONGEST`.
+    """
+    grey = pixels if pixels.dtype == np.uint8 else stretch_contrast(pixels)
+    scale = _scale(pixels)
+    size = tuple(max(1, round(side * scale)) for side in reversed(pixels.shape))
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
+
+
+def evidence_picture(pixels: np.ndarray, share: np.ndarray, window: Window) -> np.ndarray:
+    """The slice with one class's evidence on it.
+
+    Args: `pixels` as for `picture`; `share` (h, w) >= 0, where the class's score comes from (`Prediction.evidence`);
+        `window`, the square of the slice that `share` covers.
+    Returns: uint8 (H, W, 3), of the size of `picture(pixels)`, and equal to it where there is no evidence.
+    """
+    grey = picture(pixels)
+    level = _level(share, window, _scale(pixels), grey.shape)
+    anchors = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS])
+    heat = np.stack([np.interp(level, np.linspace(0, 1, len(COLORS)), channel) for channel in anchors.T], axis=2)
+    cover = (MOST_COVER * level)[:, :, None]
+    blended = ((1 - cover) * grey[:, :, None] + cover * heat).round().astype(np.uint8)
+    blended[_contour(level)] = 255
+    return blended
+
+
+def _scale(pixels: np.ndarray) -> float:
+    """Pixels of the picture for each pixel of the slice."""
+    longer = max(pixels.shape)
+    return min(max(longer, SHORTEST), LONGEST) / longer
+
+
+def _level(share: np.ndarray, window: Window, scale: float, shape: tuple[int, int]) -> np.ndarray:
+    """Evidence relative to its maximum, at every pixel of the picture: float32 in 0..1, 0 outside the window."""
+    height, width = shape
+    side = max(1, round(window.side * scale))
+    relative = np.asarray(share, dtype=np.float32) / max(float(share.max()), np.finfo(np.float32).tiny)
+    smooth = Image.fromarray(relative).resize((side, side), Image.Resampling.BICUBIC)
+    level = Image.new("F", (width, height), 0)
+    level.paste(smooth, (round(window.left * scale), round(window.top * scale)))
+    return np.clip(np.asarray(level), 0, 1)
+
+
+def _contour(level: np.ndarray) -> np.ndarray:
+    """Mask of a line just inside the region of at least `CONTOUR_LEVEL`."""
+    inside = Image.fromarray((level >= CONTOUR_LEVEL).astype(np.uint8))
+    core = inside.filter(ImageFilter.MinFilter(2 * CONTOUR_WIDTH + 1))
+    return np.asarray(inside) > np.asarray(core)

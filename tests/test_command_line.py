@@ -1,0 +1,117 @@
+"""`python -m model`: the forms of the answer, their order, the exit codes."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import CLASSES
+from model.__main__ import COLUMNS, main
+from tests.server import REPOSITORY, write_random_weights
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    return str(write_random_weights(tmp_path_factory.mktemp("weights"), temperature=0.02))
+
+
+@pytest.fixture
+def files(draw_head, tmp_path):
+    """A slice, a text called an image, and a TIFF of two slices, in an order that is not the alphabet's."""
+    head, other = Image.fromarray(draw_head(0)), Image.fromarray(draw_head(1))
+    head.save(tmp_path / "c.png")
+    (tmp_path / "a.png").write_text('not a picture, "quoted"\n')
+    head.save(tmp_path / "b.tif", save_all=True, append_images=[other])
+    return [str(tmp_path / name) for name in ("c.png", "a.png", "b.tif")]
+
+
+@pytest.fixture
+def run(random_weights, capsys):
+    def run(*arguments):
+        code = main([*arguments, "--weights", random_weights])
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_json_has_an_entry_a_slice_in_the_order_given(run, files):
+    code, out = run(*files, "--json")
+    entries = json.loads(out)
+    assert [(entry["file"], entry["slice"]) for entry in entries] == [
+        (files[0], 1),
+        (files[1], 1),
+        (files[2], 1),
+        (files[2], 2),
+    ]
+    assert [entry["status"] == "unreadable" for entry in entries] == [False, True, False, False]
+    assert "no image" in entries[1]["reason"] and entries[1]["label"] is None
+    for entry in entries:
+        assert {"file", "status", "reason", "label", "probabilities", "seconds", "model"} <= set(entry)
+    assert entries[0]["label"] in CLASSES and sum(entries[0]["probabilities"].values()) == pytest.approx(1)
+    # The same head as PNG and as TIFF; not to the digit, since a batch shares the scale of its int8 activations.
+    assert entries[0]["probabilities"] == pytest.approx(entries[2]["probabilities"], abs=0.03)
+    assert code == 1
+
+
+def test_csv_says_the_same_as_json(run, files):
+    _, printed = run(*files, "--json")
+    _, table = run(*files, "--csv")
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert tuple(rows[0]) == COLUMNS
+    for row, entry in zip(rows, json.loads(printed), strict=True):
+        for key in ("file", "status", "reason", "model"):
+            assert row[key] == entry[key]
+        if entry["probabilities"]:
+            assert [float(row[name]) for name in CLASSES] == pytest.approx(
+                list(entry["probabilities"].values()), abs=5e-5
+            )
+        else:
+            assert all(row[name] == "" for name in ("label", *CLASSES))
+
+
+def test_the_table_numbers_the_pages_and_gives_reasons(run, files):
+    _, out = run(*files)
+    lines = out.splitlines()
+    assert lines[0].split()[:3] == ["file", "status", "glioma"]
+    assert lines[1].startswith(f"{files[0]} ") and " %" in lines[1]
+    assert "unreadable" in lines[2] and " %" not in lines[2]
+    assert "no image that can be read" in lines[3]
+    assert lines[4].startswith(f"{files[2]} [1]") and lines[5].startswith(f"{files[2]} [2]")
+
+
+def test_a_folder_stands_for_the_files_in_it_by_name(run, files, tmp_path):
+    _, out = run(str(tmp_path), "--json")
+    found = dict.fromkeys(entry["file"] for entry in json.loads(out))
+    assert list(found) == sorted(files)
+
+
+def test_the_exit_code_is_0_only_if_every_file_was_read(run, files):
+    assert run(files[0], files[2])[0] == 0
+    assert run(files[0], str(files[0]) + ".gone")[0] == 1
+
+
+def test_a_refused_slice_was_read_and_shows_no_probabilities(run, tmp_path):
+    Image.fromarray(np.full((99, 99), 7, np.uint8)).save(tmp_path / "blank.png")
+    code, out = run(str(tmp_path / "blank.png"))
+    assert code == 0
+    assert "refused" in out and "blank" in out and "%" not in out
+
+
+def test_without_weights_or_files_there_is_a_sentence_and_code_2(files, random_weights, tmp_path, capsys):
+    assert main([files[0], "--weights", str(tmp_path / "nowhere")]) == 2
+    assert "No model could be loaded" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "empty"), "--weights", random_weights]) == 2
+    assert "no file" in capsys.readouterr().err
+
+
+def test_the_command_works_from_a_shell(files, random_weights):
+    command = [sys.executable, "-m", "model", files[0], "--json", "--weights", random_weights]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["file"] == files[0]
