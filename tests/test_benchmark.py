@@ -1,0 +1,35 @@
+"""The benchmark runs, and its file sizes are the promised ones; its times are for a quiet machine, not for a test."""
+
+import json
+
+import pytest
+import torch
+
+from training import benchmark
+from training.benchmark import main, table
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    """Two rounds, and this process's threads as they were."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(benchmark, "WARM_UP", 1)
+    monkeypatch.setattr(benchmark, "RUNS", 2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")
+def test_random_weights_are_timed_beside_the_others(tmp_path, capsys):
+    assert main(["--width", "32", "--threads", "1", "--json", str(tmp_path / "speed.json")]) == 0
+    report = json.loads((tmp_path / "speed.json").read_text())
+    rows = {row["key"]: row for row in report["rows"]}
+    assert set(rows) == {"int8", "fp32", "efficientnet_b0", "predict"}
+    assert rows["int8"]["to_int8"] == 1 and all(0 < row["median_ms"] <= row["p95_ms"] for row in rows.values())
+    assert report["bytes"]["int8"] <= 0.30 * report["bytes"]["fp32"]
+    assert table(report) in capsys.readouterr().out and report["threads"] == 1
+
+
+def test_missing_weights_end_with_a_sentence_and_code_2(tmp_path, capsys):
+    assert main(["--weights", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err

@@ -1,0 +1,234 @@
+"""The report against images whose right answers are known: the stand-in for the network counts bars."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import CLASSES, NO_TUMOR
+from model.classifier import RawOutputs
+from training import evaluate
+from training.data import OTHER, DataError, read_dataset
+from training.evaluate import main, pointing, select
+
+FIGURES = (  # what `--json` promises
+    *("accuracy", "balanced_accuracy", "macro_f1", "f2_macro", "f2_tumor", "sensitivity_tumor", "specificity_tumor"),
+    *("roc_auc", "auc_tumor", "ece", "brier"),
+)
+
+
+class BarCounter:
+    """Answers the class whose number of bright bars it counts in a frame, with logits 4 and 0 before calibration."""
+
+    version = "bar counter"
+    config = {"size": 64, "margin": 0.0}
+
+    def outputs(self, frames):
+        frames = frames.numpy()
+        bright = frames[:, 32].astype(int) > 128
+        bars = (np.diff(bright, axis=1, prepend=False) & bright).sum(1)
+        logits = 4.0 * np.eye(4)[bars - 2]
+        evidence = np.zeros((len(frames), 4, 4, 4))
+        evidence[:, :, 1, 2] = 1  # the cell from (0.5, 0.25) to (0.75, 0.5)
+        return RawOutputs(logits, np.where(bars == 5, 0.1, 0.9), evidence, np.zeros((len(frames), 1)))
+
+    def calibrate(self, logits):
+        exponentials = np.exp(logits / 2)
+        return exponentials / exponentials.sum(1, keepdims=True)
+
+    def judge(self, square, brain_score, top_probability):
+        return ("refused" if brain_score < 0.2 else "accepted"), ""
+
+
+def draw(path, answer, seed):
+    """An image on which `BarCounter` answers the class `answer`; a little noise makes every image another one."""
+    bars = CLASSES.index(answer) + 2
+    columns = np.arange(90) * (2 * bars - 1) // 90 % 2 == 0
+    noise = np.random.default_rng(seed).integers(0, 20, (90, 90))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((columns * 200 + noise).astype(np.uint8)).save(path)
+
+
+def write_dataset(root, with_split=True):
+    """Eight images of each class, two a group (one without splits); the first glioma is drawn as no tumor."""
+    rows = []
+    for name in (*CLASSES, "tumor", OTHER):
+        for k in range(8):
+            answer = {"tumor": "meningioma", OTHER: "glioma"}.get(name, name)
+            if name == "glioma" and k == 0:
+                answer = "notumor"
+            path = f"images/{name}-{k}.png"
+            draw(root / path, answer, seed=len(rows))
+            sequence = "" if name == "notumor" else ("T1C+", "T2")[k % 2]
+            row = {
+                "path": path,
+                "label": name,
+                "group": f"{name}-{k // 2 if with_split else k}",
+                "source": "drawn",
+                "sequence": sequence,
+            }
+            rows.append(row | ({"split": ("test", "train")[k // 4]} if with_split else {}))
+    with open(root / "manifest.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with open(root / "boxes.csv", "w") as file:
+        file.write("path,x_center,y_center,width,height\nimages/meningioma-0.png,0.6,0.4,0.1,0.1\n")
+        file.write("images/meningioma-1.png,0.1,0.9,0.1,0.1\nimages/glioma-0.png,0.6,0.4,0.1,0.1\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("bars"))
+
+
+@pytest.fixture(scope="module")
+def report(dataset):
+    """Of all images, without plots."""
+    return evaluate.evaluate(BarCounter(), select(dataset, "all")[0])
+
+
+@pytest.fixture
+def counter(monkeypatch, tmp_path):
+    """A weights folder that gives the bar counter, and the options that name it."""
+    monkeypatch.setattr(evaluate.TumorClassifier, "from_folder", lambda folder, precision: BarCounter())
+    weights = tmp_path / "run" / "weights"
+    weights.mkdir(parents=True)
+    return ["--weights", str(weights), "--out", str(tmp_path / "report")]
+
+
+def test_json_is_one_object_with_every_promised_figure(dataset, counter, capsys):
+    assert main([*counter, "--data", str(dataset), "--split", "test", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    for key in FIGURES:
+        assert set(report[key]) == {"value", "low", "high"}
+    assert set(report["recall"]) == set(CLASSES)
+    assert (report["n"], report["n_groups"]) == (20, 10)
+    assert set(report["by_source"]) == {"drawn"} and {"T1C+", "T2"} < set(report["by_sequence"])
+    assert report["accuracy"]["value"] == 15 / 16  # the glioma drawn as no tumor; unknown types left out
+    assert report["recall"]["glioma"]["value"] == 3 / 4
+    assert report["sensitivity_tumor"]["value"] == 15 / 16  # of 12 tumors with a type and 4 without
+
+
+def test_report_folder_holds_the_same_report_and_small_plots(dataset, counter, capsys, tmp_path):
+    line = {"epoch": 1, "train_loss": 1.0, "val_loss": 1.1, "val_accuracy": 0.5, "val_macro_f1": 0.4}
+    (tmp_path / "run" / "history.jsonl").write_text(json.dumps(line) + "\n" + json.dumps(line | {"epoch": 2}) + "\n")
+    assert main([*counter, "--data", str(dataset), "--json"]) == 0
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == json.loads(capsys.readouterr().out)
+    for name in ("history", "confusion", "roc", "reliability", "predictions"):
+        file = tmp_path / "report" / f"{name}.png"
+        assert min(Image.open(file).size) > 300 and file.stat().st_size < 100_000
+
+
+def test_calibration_is_applied(report):
+    confidence = np.exp(2) / (np.exp(2) + 3)
+    assert report["ece"]["value"] == pytest.approx(abs(31 / 32 - confidence))
+
+
+def test_publishers_spelling_of_a_split_is_understood(dataset):
+    testing, test = (select(dataset, split)[0].records for split in ("Testing", "test"))
+    assert testing == test and {record.split for record in test} == {"test"}
+
+
+def test_table_for_people_names_data_and_intervals(dataset, counter, capsys):
+    main([*counter, "--data", str(dataset)])
+    text = capsys.readouterr().out
+    assert "20 images of 10 groups" in text and "recall glioma" in text and "0.750  (" in text
+
+
+def test_diseases_without_a_class_are_reported_apart(report):
+    assert report["other_pathology"]["called_tumor"]["value"] == 1
+    assert report["other_pathology"]["called_tumor"]["n"] == 8
+    assert report["other_pathology"]["sure_of_a_type"]["value"] == 0  # 0.71 is not sure
+    assert sum(map(sum, report["confusion"]["counts"])) == 32  # none of them, none of unknown type
+
+
+def test_share_that_would_be_refused_is_in_the_report(report):
+    refusal = report["refusal"]
+    assert refusal["refused"]["value"] == 9 / 40 and refusal["doubtful"]["value"] == 0  # eight normals, one glioma
+
+
+def test_tumors_of_each_sequence_are_set_against_all_normals(report):
+    areas = report["tumor_auc_by_sequence"]
+    assert {name: area["n"] for name, area in areas.items()} == {"T1C+": 16 + 8, "T2": 16 + 8}
+    assert areas["T2"]["value"] == 1 and areas["T1C+"]["value"] == pytest.approx(31 / 32)  # one of 16 ties with all
+
+
+def test_data_without_splits_is_measured_whole_and_said_so(tmp_path, counter, capsys):
+    root = write_dataset(tmp_path / "loose", with_split=False)
+    assert main([*counter, "--data", str(root), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["n"] == 40 and "comes without splits" in captured.err
+
+
+def test_folders_of_tumor_or_not_are_measured_for_just_that(tmp_path, counter, capsys):
+    for k in range(6):
+        draw(tmp_path / "scans" / "yes" / f"{k}.png", "pituitary", seed=k)
+        draw(tmp_path / "scans" / "no" / f"{k}.png", "notumor", seed=10 + k)
+    assert main([*counter, "--data", str(tmp_path / "scans"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n"], report["n_type_unknown"], report["auc_tumor"]["value"]) == (12, 6, 1)
+    assert report["recall"]["pituitary"]["value"] is None and report["recall"]["notumor"]["value"] == 1
+
+
+def test_weights_are_never_measured_on_the_images_that_trained_them(tmp_path):
+    root = write_dataset(tmp_path / "loose", with_split=False)
+    trained_on = read_dataset(root).trainable().fingerprint()
+    chosen, note = select(root, "test", trained_on)
+    assert not note and {record.split for record in chosen.records} == {"test"} and len(chosen.records) < 40
+
+
+def test_split_that_the_publisher_did_not_make_is_refused_by_name(dataset):
+    with pytest.raises(DataError, match="no split 'val'; it has test, train"):
+        select(dataset, "val")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--data", "{dataset}", "--split", "validation"], "has no split 'val'"),
+        (["--data", "{dataset}", "--split", "holdout"], "names no split"),
+    ],
+)
+def test_what_does_not_exist_ends_with_a_sentence_and_code_2(options, said, dataset, counter, capsys):
+    assert main([*counter, *(option.format(dataset=dataset) for option in options)]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and "Traceback" not in captured.err and captured.out == ""
+
+
+def test_missing_weights_end_with_a_sentence_and_code_2(dataset, tmp_path, capsys):
+    options = ["--weights", str(tmp_path / "none"), "--data", str(dataset), "--out", str(tmp_path / "report")]
+    assert main(options) == 2
+    assert "none" in capsys.readouterr().err and not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("option", ["--treshold", "--dat"])
+def test_unknown_option_raises(option, counter):
+    with pytest.raises(SystemExit) as stop:
+        main([*counter, "--data", ".", option, "1"])
+    assert stop.value.code == 2
+
+
+def test_pointing_counts_peaks_in_the_box_of_tumors_named_right():
+    evidence = np.zeros((6, 4, 10, 10))
+    evidence[:, :, 2, 7] = 1  # its center lies at x 0.75, y 0.25
+    boxes = np.array(
+        [
+            [0.7, 0.2, 0.8, 0.3],  # around the peak
+            [0.5, 0.2, 0.66, 0.3],  # ends less than a cell to its left
+            [0.5, 0.2, 0.64, 0.3],  # ends more than a cell to its left
+            [0.7, 0.2, 0.8, 0.3],  # but the answer is wrong
+            [0.7, 0.2, 0.8, 0.3],  # but there is no tumor
+            [np.nan] * 4,
+        ]
+    )
+    labels = np.array([0, 0, 1, 1, NO_TUMOR, 0])
+    answers = np.array([0, 0, 1, 2, NO_TUMOR, 0])
+    figures = pointing(evidence, answers, labels, boxes, list("abcdef"))
+    assert (figures["all"]["n"], figures["all"]["value"]) == (3, pytest.approx(2 / 3))
+    assert (figures["glioma"]["value"], figures["meningioma"]["value"]) == (1, 0)
+    assert figures["pituitary"] == {"n": 0, "n_groups": 0, "value": None, "low": None, "high": None}

@@ -1,0 +1,236 @@
+"""The figures against scikit-learn, the bootstrap against what it claims, the temperature against a known one."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from model import CLASSES, NO_TUMOR
+from training.calibration import fit_temperature, negative_log_likelihood
+from training.metrics import PARTIAL, measure, share_with_interval, tumor_auc_by_sequence
+
+
+def answers(n=400, classes=4, seed=0, decimals=2):
+    """Random but informed probabilities; rounded, so that ties occur."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    logits = rng.normal(size=(n, 4)) + 1.5 * np.eye(4)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    probabilities = probabilities.round(decimals)
+    return probabilities / probabilities.sum(1, keepdims=True), labels, [f"g{k // 4}" for k in range(n)]
+
+
+def figures(probabilities, labels, groups, **options):
+    return measure(probabilities, labels, groups, **{"resamples": 50, **options})
+
+
+def test_every_figure_equals_that_of_scikit_learn():
+    probabilities, labels, groups = answers()
+    report = figures(probabilities, labels, groups)
+    answered, tumor = probabilities.argmax(1), labels != NO_TUMOR
+    seen = probabilities[:, NO_TUMOR] <= 0.5
+    expected = {
+        "accuracy": sk.accuracy_score(labels, answered),
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, answered),
+        "macro_f1": sk.f1_score(labels, answered, average="macro"),
+        "f2_macro": sk.fbeta_score(labels, answered, beta=2, average="macro"),
+        "f2_tumor": sk.fbeta_score(tumor, seen, beta=2),
+        "sensitivity_tumor": sk.recall_score(tumor, seen),
+        "specificity_tumor": sk.recall_score(~tumor, ~seen),
+        "false_positive_rate": 1 - sk.recall_score(~tumor, ~seen),
+        "false_negative_rate": 1 - sk.recall_score(tumor, seen),
+        "roc_auc": sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"),
+        "auc_tumor": sk.roc_auc_score(tumor, -probabilities[:, NO_TUMOR]),
+        "brier": sk.brier_score_loss(labels, probabilities, labels=range(4), scale_by_half=False),
+    }
+    assert {name: report[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-12)
+    recalls, precisions = (f(labels, answered, average=None) for f in (sk.recall_score, sk.precision_score))
+    for k, name in enumerate(CLASSES):
+        assert report["recall"][name]["value"] == pytest.approx(recalls[k])
+        assert report["precision"][name]["value"] == pytest.approx(precisions[k])
+        assert report["specificity"][name]["value"] == pytest.approx(sk.recall_score(labels != k, answered != k))
+    assert report["confusion"]["counts"] == sk.confusion_matrix(labels, answered).tolist()
+
+
+def test_weighted_resamples_equal_measuring_the_repeated_images():
+    """The bootstrap's weights against what they stand for: the images written out as often as their group was drawn."""
+    from training.metrics import _resample_weights, _statistics
+
+    probabilities, labels, groups = answers(n=80)
+    weights = _resample_weights(np.array(groups, dtype=object), resamples=3, seed=1)
+    by_weight = _statistics(probabilities, labels, 0.5, weights)
+    for row, weight in enumerate(weights):
+        again = np.repeat(np.arange(80), weight.astype(int))
+        assert len(set(weight[:4])) == 1  # one group, one weight
+        written_out = _statistics(probabilities[again], labels[again], 0.5, np.ones((1, len(again))))
+        for name, value in written_out.items():
+            np.testing.assert_allclose(by_weight[name][row], value[0], err_msg=name)
+
+
+def test_calibration_error_of_a_known_case():
+    probabilities = np.array([[0.8, 0.2, 0, 0]] * 10 + [[0.5, 0.1, 0.4, 0]] * 10)
+    labels = np.array([0] * 6 + [1] * 4 + [0] * 8 + [2] * 2)  # 0.6 right at 0.8, and 0.8 right at 0.5
+    report = figures(probabilities, labels, [str(k) for k in range(20)])
+    assert report["ece"]["value"] == pytest.approx((0.2 + 0.3) / 2)
+
+
+def test_intervals_are_over_groups_not_images():
+    probabilities, labels, _ = answers(n=60)
+    alone = figures(probabilities, labels, [str(k) for k in range(60)], resamples=400)
+    repeated = figures(
+        np.repeat(probabilities, 9, 0), np.repeat(labels, 9), [str(k // 9) for k in range(540)], resamples=400
+    )
+    for name in ("accuracy", "macro_f1", "auc_tumor", "brier"):
+        assert repeated[name] == pytest.approx(alone[name])  # nine slices of one patient teach nothing new
+    assert (repeated["n"], repeated["n_groups"]) == (540, 60)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(200):
+        group_rates = rng.beta(8, 2, size=60)  # patients differ: mean 0.8
+        hits = (rng.random((60, 5)) < group_rates[:, None]).ravel()
+        figure = share_with_interval(hits, np.repeat(np.arange(60), 5), resamples=200, seed=seed)
+        covered += figure["low"] <= 0.8 <= figure["high"]
+    assert 0.90 <= covered / 200 <= 0.98
+
+
+def test_same_seed_same_intervals_and_another_seed_others():
+    once, twice, other = (figures(*answers(), seed=seed) for seed in (3, 3, 4))
+    assert once == twice
+    assert (
+        once["accuracy"]["low"] != other["accuracy"]["low"] and once["accuracy"]["value"] == other["accuracy"]["value"]
+    )
+
+
+def test_every_interval_holds_its_value():
+    report = figures(*answers(n=40))
+
+    def check(node):
+        if isinstance(node, dict) and "low" in node:
+            assert node["value"] is None or node["low"] <= node["value"] <= node["high"]
+        elif isinstance(node, dict):
+            for child in node.values():
+                check(child)
+
+    check(report)
+
+
+def test_tumors_of_unknown_type_count_for_tumor_against_none_only():
+    probabilities, labels, groups = answers()
+    plain = figures(probabilities, labels, groups)
+    missed = np.tile([0.05, 0.05, 0.0, 0.9], (50, 1))
+    report = figures(
+        np.vstack([probabilities, missed]), np.append(labels, [PARTIAL] * 50), groups + [f"p{k}" for k in range(50)]
+    )
+    for name in ("accuracy", "macro_f1", "roc_auc", "ece", "brier"):
+        assert report[name]["value"] == plain[name]["value"]
+    assert report["confusion"] == plain["confusion"]
+    assert report["sensitivity_tumor"]["value"] < plain["sensitivity_tumor"]["value"]
+    assert report["auc_tumor"]["value"] < plain["auc_tumor"]["value"]
+    assert report["n_type_unknown"] == 50
+
+
+def test_two_halves_of_a_tumor_make_one_and_the_threshold_moves_it():
+    one = [[0.3, 0.3, 0.0, 0.4]], [PARTIAL], ["g"]
+    assert figures(*one)["sensitivity_tumor"]["value"] == 1
+    assert figures(*one, threshold=0.7)["sensitivity_tumor"]["value"] == 0
+
+
+def test_missing_class_has_no_figure_and_leaves_the_macro_average_alone():
+    probabilities, labels, groups = answers()
+    keep = labels != CLASSES.index("pituitary")
+    probabilities, labels = probabilities[keep], labels[keep]
+    report = figures(probabilities, labels, np.array(groups)[keep].tolist())
+    present = [0, 1, 3]
+    assert report["recall"]["pituitary"] == {"value": None, "low": None, "high": None}
+    assert report["precision"]["pituitary"]["value"] is None
+    answered = probabilities.argmax(1)
+    assert (answered == 2).any(), "the case has to hold wrong answers of the missing class"
+    f1 = sk.f1_score(labels, answered, labels=present, average="macro")
+    assert report["macro_f1"]["value"] == pytest.approx(f1)
+    areas = [sk.roc_auc_score(labels == k, probabilities[:, k]) for k in present]
+    assert report["roc_auc"]["value"] == pytest.approx(np.mean(areas))
+
+
+@pytest.mark.parametrize("labels", [[PARTIAL] * 4, [NO_TUMOR] * 4, [0] * 4])
+def test_test_sets_of_one_kind_give_null_not_a_crash(labels):
+    report = figures(np.tile([0.4, 0.1, 0.1, 0.4], (4, 1)), labels, list("abcd"), sources=list("xxyy"))
+    assert report["auc_tumor"]["value"] is None
+    assert report["by_source"]["x"]["auc_tumor"]["value"] is None
+    json.dumps(report, allow_nan=False)
+
+
+def test_parts_are_measured_as_if_alone():
+    probabilities, labels, groups = answers(n=80)
+    sources = ["left"] * 40 + ["right"] * 40
+    report = figures(probabilities, labels, groups, sources=sources, sequences=[""] * 80)
+    alone = figures(probabilities[:40], labels[:40], groups[:40])
+    assert report["by_source"]["left"]["accuracy"] == alone["accuracy"]
+    assert (report["by_source"]["left"]["n"], report["by_source"]["left"]["n_groups"]) == (40, 10)
+    assert report["by_sequence"] == {}
+
+
+def test_tumors_of_a_sequence_stand_against_all_normals():
+    labels = np.array([0, 0, 1, 1, 3, 3])
+    p_tumor = np.array([0.9, 0.7, 0.1, 0.5, 0.2, 0.6])
+    probabilities = np.column_stack([p_tumor, 0 * p_tumor, 0 * p_tumor, 1 - p_tumor])
+    sequences = ["T1C+", "T1C+", "T2", "T2", "T1", "T2"]
+    areas = tumor_auc_by_sequence(probabilities, labels, list("abcdef"), sequences, resamples=50)
+    assert set(areas) == {"T1C+", "T2"}  # normals alone make no line
+    assert areas["T1C+"]["value"] == 1 and areas["T1C+"]["n"] == 4
+    assert areas["T2"]["value"] == pytest.approx(1 / 4)
+
+
+def test_thousand_resamples_of_a_whole_test_split_are_quick():
+    probabilities, labels, groups = answers(n=800)
+    start = time.perf_counter()
+    measure(probabilities, labels, groups, sources=["a", "b"] * 400)
+    assert time.perf_counter() - start < 10
+
+
+def test_wrong_input_is_named():
+    probabilities, labels, groups = answers(n=8)
+    with pytest.raises(ValueError, match="no images"):
+        measure(np.zeros((0, 4)), [], [])
+    with pytest.raises(ValueError, match="8 labels need"):
+        measure(probabilities[:7], labels, groups)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        measure(np.full((8, 4), np.nan), labels, groups)
+    with pytest.raises(ValueError, match="labels lie"):
+        measure(probabilities, labels + 2, groups)
+
+
+def sampled_logits(temperature, n=20_000, seed=0):
+    """Logits that are `temperature` times too large for the labels drawn from them."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, 4)) * 2
+    labels = (logits + rng.gumbel(size=(n, 4))).argmax(1)  # Gumbel-max: labels follow softmax(logits)
+    return logits * temperature, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_known_temperature_is_found(temperature):
+    assert fit_temperature(*sampled_logits(temperature)) == pytest.approx(temperature, rel=0.04)
+
+
+def test_known_temperature_is_found_from_partial_labels_alone():
+    logits, labels = sampled_logits(2.0)
+    labels[labels != NO_TUMOR] = PARTIAL
+    assert fit_temperature(logits, labels) == pytest.approx(2.0, rel=0.06)
+
+
+def test_likelihood_of_a_partial_label_is_that_of_any_tumor():
+    logits = np.log([[0.2, 0.3, 0.1, 0.4]])
+    assert negative_log_likelihood(logits, [PARTIAL], 1.0) == pytest.approx(-np.log(0.6))
+    assert negative_log_likelihood(logits, [1], 1.0) == pytest.approx(-np.log(0.3))
+
+
+def test_temperature_of_nothing_or_of_nan_raises():
+    with pytest.raises(ValueError, match="logits"):
+        fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=int))
+    with pytest.raises(ValueError, match="finite"):
+        fit_temperature(np.full((2, 4), np.nan), [0, 1])

@@ -1,0 +1,153 @@
+"""How long one image takes: our int8 network, the same in fp32, EfficientNet-B0, and the whole way from a 512 px slice.
+
+    python -m training.benchmark                                 # the shipped weights
+    python -m training.benchmark --width 64 --json speed.json    # random weights of that width
+
+All of them take turns in every round, so that a busy machine is busy for each: ratios hold where milliseconds do not.
+EfficientNet-B0 is torchvision's, eager, at its own 224 px; the fp32 form of ours is the trained one, channels-last.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+
+from model.classifier import TumorClassifier
+from model.network import WIDTHS, TumorNet
+from model.preprocess import SERVING_MARGIN
+from model.quantization import CONFIG, FILES, FORMAT_VERSION, load_trained, load_weights, save_weights
+
+from .hardware import describe, versions
+from .phantoms import draw_phantom
+
+RUNS, WARM_UP = 200, 20
+SIZE = 160  # pixels of the input of random weights
+
+
+def benchmark(folder: Path, threads: int) -> dict:
+    """Time the weights in `folder` beside the others, batch 1; the report is JSON-ready.
+
+    Returns: `rows` of {key, what, median_ms, p95_ms, to_int8}, with `to_int8` the ratio of its median to ours in int8;
+    `bytes` of the int8 and fp32 files; and what it ran on. Sets the number of threads of this process.
+    Raises: DamagedWeights if the folder cannot be used.
+    """
+    torch.set_num_threads(threads)
+    classifier = TumorClassifier.from_folder(folder)
+    int8, _, config = load_weights(folder)
+    fp32 = load_trained(folder).eval().to(memory_format=torch.channels_last)
+    efficientnet = torchvision.models.efficientnet_b0(weights=None).eval()
+    square = torch.randint(0, 256, (1, 1, config["size"], config["size"]), dtype=torch.uint8)
+    color = torch.rand(1, 3, 224, 224)
+    slice_512 = draw_phantom("glioma", seed=0, size=512).image
+    size = f"{config['size']} px"
+    contestants = {
+        "int8": (f"ours, int8, {size}", lambda: int8(square)),
+        "fp32": (f"ours, fp32 channels-last, {size}", lambda: fp32(square)),
+        "efficientnet_b0": ("EfficientNet-B0, fp32, 224 px", lambda: efficientnet(color)),
+        "predict": ("ours, from a 512 px slice to the answer", lambda: classifier.predict([slice_512])),
+    }
+    milliseconds = _take_turns({key: call for key, (_, call) in contestants.items()})
+    medians = {key: float(np.median(values)) for key, values in milliseconds.items()}
+    return {
+        "rows": [
+            {
+                "key": key,
+                "what": what,
+                "median_ms": round(medians[key], 3),
+                "p95_ms": round(float(np.percentile(milliseconds[key], 95)), 3),
+                "to_int8": round(medians[key] / medians["int8"], 3),
+            }
+            for key, (what, _) in contestants.items()
+        ],
+        "bytes": {"int8": (folder / FILES["int8"]).stat().st_size, "fp32": _fp32_bytes(folder)},
+        "width": config["width"],
+        "threads": threads,
+        "runs": RUNS,
+        "hardware": describe(torch.device("cpu")),
+        "versions": versions() | {"torchvision": torchvision.__version__},
+    }
+
+
+@torch.inference_mode()
+def _take_turns(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Milliseconds of each call in each round, after a few rounds to warm up."""
+    milliseconds = {key: [] for key in calls}
+    for turn in range(WARM_UP + RUNS):
+        for key, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn >= WARM_UP:
+                milliseconds[key].append(1000 * (time.perf_counter() - start))
+    return milliseconds
+
+
+def _fp32_bytes(folder: Path) -> int:
+    """Size of the float32 file; where it was not shipped, of one that is written for the comparison."""
+    if (folder / FILES["fp32"]).exists():
+        return (folder / FILES["fp32"]).stat().st_size
+    with tempfile.TemporaryDirectory() as elsewhere:
+        return save_weights(load_trained(folder), {}, Path(elsewhere), "fp32").stat().st_size
+
+
+def write_random_weights(width: int, folder: Path) -> None:
+    """An artefact of random weights: as large and as quick as a trained one."""
+    net = TumorNet(width)
+    gate = {"gate.weight": torch.zeros(12 * width), "gate.bias": torch.zeros(())}
+    for precision in FILES:
+        save_weights(net, gate, folder, precision)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "name": "random",
+        "width": width,
+        "size": SIZE,
+        "margin": SERVING_MARGIN,
+        "temperature": 1.0,
+        "refusal": {"doubtful_below": 0.0, "refused_below": 0.0},
+    }
+    (folder / CONFIG).write_text(json.dumps(config))
+
+
+def table(report: dict) -> str:
+    """The report as lines of text."""
+    lines = [f"{report['hardware']['processor']}, {report['threads']} threads, medians of {report['runs']} rounds"]
+    for row in report["rows"]:
+        times = f"{row['median_ms']:8.1f} ms   95 %: {row['p95_ms']:6.1f}   x{row['to_int8']:.2f} our int8"
+        lines.append(f"  {row['what']:42}{times}")
+    small, large = report["bytes"]["int8"], report["bytes"]["fp32"]
+    lines.append(f"  file: {small / 1e6:.2f} MB in int8, {large / 1e6:.2f} in fp32, ratio {small / large:.3f}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.benchmark", description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--weights", type=Path, default=Path("model/weights"), help="weights folder")
+    which.add_argument("--width", type=int, choices=WIDTHS.values(), help="random weights of this width instead")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
+    options = parser.parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if options.width:
+                write_random_weights(options.width, Path(folder))
+            report = benchmark(Path(folder) if options.width else options.weights, options.threads)
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=2) + "\n")
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

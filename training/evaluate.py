@@ -1,0 +1,175 @@
+"""Weights and a folder of labeled images -> every figure with its interval, and plots.
+
+    python -m training.evaluate --weights model/weights --data ../shared/data/pool --split test --out runs/report
+    python -m training.evaluate --weights model/weights --data ../shared/data/external --out runs/external --json
+
+Any data set that training reads can be measured. The report folder gets metrics.json, confusion.png, roc.png,
+reliability.png, history.png (where the run's history lies beside the weights), and predictions.png: a sheet of answers
+that shows patients, so never commit it. Images that the model would refuse are measured like all others; their share is
+in the report. Exit code 2, with a sentence, if something named does not exist.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from model import CLASSES, NO_TUMOR
+from model.classifier import TumorClassifier
+
+from . import plots
+from .data import OTHER, DataError, Dataset, Frames, load_frames, read_dataset
+from .layouts import read_records, split_named
+from .metrics import measure, share_with_interval, tumor_auc_by_sequence
+
+SURE = 0.9  # a probability above which a wrong answer would be believed
+
+
+def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = None, name: str = "") -> dict:
+    """Measure `classifier` on all of `dataset`; with `out`, write metrics.json and plots there, headed `name`.
+
+    Images of diseases that no class stands for (`OTHER`) are reported apart, under "other_pathology".
+    Returns: the dictionary of `metrics.measure`, and what only images and evidence maps tell; JSON-ready.
+    Raises: DataError if there is nothing to measure.
+    """
+    known = dataset.trainable()
+    frames = load_frames(known, classifier.config["size"], classifier.config["margin"])
+    raw = classifier.outputs(frames.images)
+    probabilities, labels = classifier.calibrate(raw.logits), frames.labels.numpy()
+    groups, sources, sequences = (
+        [getattr(record, name) for record in known.records] for name in ("group", "source", "sequence")
+    )
+    report = {
+        "data": name,
+        "model": classifier.version,
+        **measure(probabilities, labels, groups, sources, sequences),
+        "tumor_auc_by_sequence": tumor_auc_by_sequence(probabilities, labels, groups, sequences),
+        "pointing": pointing(raw.evidence, probabilities.argmax(1), labels, frames.boxes.numpy(), groups),
+        "refusal": _refusal(classifier, frames, raw.brain_scores, probabilities.max(1), groups),
+        "other_pathology": _other_pathology(classifier, dataset),
+        "fingerprint": known.fingerprint(),
+        "problems": len(dataset.problems),
+    }
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "metrics.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        subtitle = f"{name}: {report['n']:,} images of {report['n_groups']:,} groups".removeprefix(": ")
+        plots.plot_confusion(report["confusion"]["counts"], out / "confusion.png", subtitle)
+        plots.plot_roc(probabilities, labels, out / "roc.png", report, subtitle)
+        if report["ece"]["value"] is not None:
+            plots.plot_reliability(probabilities, labels, out / "reliability.png", report, subtitle)
+        plots.plot_predictions(frames.images.numpy(), probabilities, labels, out / "predictions.png")
+    return report
+
+
+def select(root: Path, split: str, trained_on: str = "") -> tuple[Dataset, str]:
+    """The images to measure, and a note if they are not simply the split that was asked for.
+
+    `split`: "test" and its other spellings, "train", "val", or "all". A data set that comes without splits is measured
+    whole, unless its fingerprint is `trained_on`: then the test split that training set aside is the honest choice.
+    Raises: DataError if there is no such data set or split.
+    """
+    dataset = read_dataset(root)
+    if split == "all":
+        return dataset, ""
+    wanted = split_named(split)
+    given = {record.split for record in read_records(root)[0]} - {""}
+    name = root.resolve().name
+    if dataset.trainable().fingerprint() == trained_on or wanted in given:
+        return dataset.where(wanted), ""
+    if given:
+        raise DataError(
+            f"{name} has no split {wanted!r}; it has {', '.join(sorted(given))}. Use --split all for all of it."
+        )
+    return dataset, f"{name} comes without splits, so all of it is measured."
+
+
+def pointing(
+    evidence: np.ndarray, answers: np.ndarray, labels: np.ndarray, boxes: np.ndarray, groups: list[str]
+) -> dict:
+    """Of the tumors named right that have a box: how often the evidence peaks in it, or at most one cell beside it.
+
+    Args: `evidence` (N, 4, h, w) over the frame; `answers`, `labels` (N,); `boxes` (N, 4) left, top, right, bottom as
+    fractions of the frame, NaN where unknown.
+    Returns: {"all" and each tumor class: {n, n_groups, value, low, high}}.
+    """
+    height, width = evidence.shape[2:]
+    maps = evidence[np.arange(len(answers)), answers]
+    row, column = np.divmod(maps.reshape(len(maps), -1).argmax(1), width)
+    x, y = (column + 0.5) / width, (row + 0.5) / height
+    left, top, right, bottom = boxes.T
+    inside = (x >= left - 1 / width) & (x <= right + 1 / width) & (y >= top - 1 / height) & (y <= bottom + 1 / height)
+    counted = (answers == labels) & (labels != NO_TUMOR) & np.isfinite(boxes).all(1)
+    groups = np.asarray(groups, dtype=object)
+    parts = {"all": counted} | {name: counted & (labels == k) for k, name in enumerate(CLASSES[:NO_TUMOR])}
+    return {name: share_with_interval(inside[part], groups[part]) for name, part in parts.items()}
+
+
+def _refusal(classifier: TumorClassifier, frames: Frames, brain_scores, confidence, groups: list[str]) -> dict:
+    """Shares of these images that the page would refuse, or call doubtful."""
+    seen = zip(frames.images.numpy(), brain_scores.tolist(), confidence.tolist(), strict=True)
+    status = np.array([classifier.judge(*one)[0] for one in seen])
+    return {name: share_with_interval(status == name, groups) for name in ("refused", "doubtful")}
+
+
+def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:
+    """What is said of diseases that the model has no class for; empty where the data set holds none."""
+    others = Dataset(dataset.root, [record for record in dataset.records if record.label == OTHER], dataset.problems)
+    if not others.records:
+        return {}
+    frames = load_frames(others, classifier.config["size"], classifier.config["margin"])
+    probabilities = classifier.calibrate(classifier.outputs(frames.images).logits)
+    groups = [record.group for record in others.records]
+    return {
+        "called_tumor": share_with_interval(1 - probabilities[:, NO_TUMOR] >= 0.5, groups),
+        "sure_of_a_type": share_with_interval(probabilities[:, :NO_TUMOR].max(1) > SURE, groups),
+        "sure_of_no_tumor": share_with_interval(probabilities[:, NO_TUMOR] > SURE, groups),
+    }
+
+
+def _table(report: dict) -> str:
+    """The main figures as lines of text."""
+    lines = [f"{report['data']}: {report['n']} images of {report['n_groups']} groups"]
+    rows = {key: figure for key, figure in report.items() if isinstance(figure, dict) and "value" in figure}
+    rows |= {f"recall {name}": figure for name, figure in report["recall"].items()}
+    rows |= {f"auc_tumor {name}": figure for name, figure in report["tumor_auc_by_sequence"].items()}
+    for name, figure in rows.items():
+        if figure["value"] is not None:
+            lines.append(f"  {name:24}{figure['value']:.3f}  ({figure['low']:.3f} to {figure['high']:.3f})")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="folder with model.safetensors and config.json")
+    parser.add_argument("--data", type=Path, required=True, help="folder with a manifest.csv, or class folders")
+    parser.add_argument("--split", default="test", help="test (also: Testing), val, train or all")
+    parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json and plots")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="how the weights are run")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    options = parser.parse_args(arguments)
+    try:
+        classifier = TumorClassifier.from_folder(options.weights, options.precision)
+        dataset, note = select(options.data, options.split, classifier.config.get("data_fingerprint", ""))
+        split = "all" if note else options.split
+        report = evaluate(classifier, dataset, options.out, f"{options.data.resolve().name}, {split}")
+        for history in (folder / "history.jsonl" for folder in (options.weights, options.weights.parent)):
+            if history.exists():
+                epochs = [json.loads(line) for line in history.read_text().splitlines()]
+                plots.plot_history(epochs, options.out / "history.png")
+                break
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for sentence in filter(None, [note, *dataset.problems]):
+        print(sentence, file=sys.stderr)
+    print(json.dumps(report, indent=2) if options.json else _table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
