@@ -1,0 +1,164 @@
+"""Training, from drawn heads to an artefact that answers."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import CLASSES
+from model.classifier import TumorClassifier
+from model.quantization import FILES
+from model.scans import read
+from training import gate, train
+from training.checkpoint import load_checkpoint
+from training.data import DataError
+from training.evaluate import main as evaluate_main
+from training.phantoms import write_phantom_dataset
+from training.schedules import image_size_at, learning_rate_at
+from training.settings import Settings, parse_settings
+
+REPOSITORY = Path(__file__).parents[1]
+TINY = {"width": 8, "size": 64, "smallest_size": 64, "epochs": 3, "batch": 16, "phantoms": 0, "warmup_epochs": 0.5}
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory) -> Path:
+    return write_phantom_dataset(tmp_path_factory.mktemp("phantoms"), per_class=12, seed=5, size=96)
+
+
+@pytest.fixture
+def settings(phantoms, tmp_path) -> Settings:
+    return Settings(data=str(phantoms), out=str(tmp_path / "run"), cache=str(tmp_path / "cache"), **TINY)
+
+
+@pytest.fixture(autouse=True)
+def few_drawn_negatives(monkeypatch):
+    monkeypatch.setattr(gate, "DRAWN", 24)
+    monkeypatch.setattr(gate, "DRAWN_SIZE", 64)
+
+
+def without_times(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def test_train_quantize_evaluate_predict_on_drawn_heads(settings, phantoms, tmp_path, capsys):
+    folder = train.train(settings)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"test", "quantization", "training", "weights_sha256"} <= metrics.keys()
+    assert json.loads((folder / "config.json").read_text())["classes"] == list(CLASSES)
+    assert str(tmp_path) not in (folder / "metrics.json").read_text()
+    assert (folder / FILES["int8"]).stat().st_size < (folder / FILES["fp32"]).stat().st_size
+
+    report = tmp_path / "report"
+    evaluate_main(["--weights", str(folder), "--data", str(phantoms), "--split", "test", "--out", str(report)])
+    assert json.loads((report / "metrics.json").read_text())["confusion"] == metrics["test"]["confusion"]
+
+    image = next(phantoms.rglob("*.png"))
+    command = [sys.executable, "-m", "model", str(image), "--json", "--weights", str(folder)]
+    (answer,) = json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout)
+    (prediction,) = TumorClassifier.from_folder(folder).predict(read(image).slices)
+    assert answer["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-3)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+
+
+def test_resumed_run_ends_as_the_unbroken_one(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "export", lambda run: run)
+    unbroken = train.train(settings)
+
+    class StopInStep:
+        """Asks for a stop in the middle of the second epoch."""
+
+        asked = 0
+
+        @property
+        def made(self):
+            StopInStep.asked += 1
+            return StopInStep.asked == 5
+
+    broken = dataclasses.replace(settings, out=str(tmp_path / "broken"))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(train, "StopRequest", StopInStep)
+        train.train(broken)
+    assert stop.value.code == 0
+    state = load_checkpoint(tmp_path / "broken" / "checkpoint.pt")
+    assert state["progress"]["step"] > 0
+
+    resumed = train.train(broken, resume=True)
+    assert without_times(resumed) == without_times(unbroken)
+    best, expected = (load_checkpoint(run / "best.pt") for run in (resumed, unbroken))
+    assert all(torch.equal(best[name], expected[name]) for name in expected)
+
+
+def test_sigterm_saves_and_exits_cleanly(settings):
+    options = [f"--{name}={value}" for name, value in dataclasses.asdict(settings).items() if value != ""]
+    options = [option for option in options if not option.startswith("--epochs")] + ["--epochs=500"]
+    command = [sys.executable, "-m", "training.train", *options]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while not (Path(settings.out) / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "stopped as asked" in output
+    state = load_checkpoint(Path(settings.out) / "checkpoint.pt")
+    assert state["progress"]["step"] or state["progress"]["epoch"]
+
+
+def test_a_started_run_is_never_overwritten(settings):
+    Path(settings.out).mkdir()
+    (Path(settings.out) / "checkpoint.pt").write_bytes(b"hours of work")
+    with pytest.raises(DataError, match="--resume"):
+        train.train(settings)
+    assert (Path(settings.out) / "checkpoint.pt").read_bytes() == b"hours of work"
+
+
+def test_fine_tuning_starts_from_an_artefact_and_refuses_another_width(settings, tmp_path):
+    folder = train.train(settings)
+    tuned = dataclasses.replace(settings, out=str(tmp_path / "tuned"), init=str(folder), learning_rate=1e-9, epochs=1)
+    again = train.train(tuned)
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64), dtype=np.uint8)
+    logits = [TumorClassifier.from_folder(each, "fp32").outputs(images).logits for each in (folder, again)]
+    np.testing.assert_allclose(logits[0], logits[1], atol=0.3)
+    wider = dataclasses.replace(tuned, out=str(tmp_path / "wider"), width=16)
+    with pytest.raises(ValueError, match="--width 8"):
+        train.train(wider)
+
+
+@pytest.mark.parametrize(
+    "options", [["--epochz", "3"], ["--epochs", "many"], ["--size", "100"], ["--copies", "some"], ["--batch", "0"]]
+)
+def test_unknown_or_impossible_settings_are_refused(options):
+    with pytest.raises((SystemExit, ValueError)):
+        parse_settings(["--data", "d", "--out", "o", *options], "")
+
+
+def test_checkpoints_refuse_code(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save(Bomb(), tmp_path / "bad.pt")
+    with pytest.raises(Exception, match="[Ww]eights"):
+        load_checkpoint(tmp_path / "bad.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_learning_rate_warms_up_and_ends_at_zero():
+    rates = [learning_rate_at(step, 100, 10, 1e-3) for step in range(101)]
+    assert rates[0] == pytest.approx(1e-4) and max(rates) == pytest.approx(1e-3) and rates[100] == pytest.approx(0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_images_grow_to_full_size_by_the_middle_of_the_run():
+    settings = Settings(size=160, smallest_size=96, epochs=20)
+    sizes = [image_size_at(epoch, settings) for epoch in range(20)]
+    assert sizes == sorted(sizes) and sizes[0] == 96 and set(sizes[10:]) == {160} and {s % 32 for s in sizes} == {0}

@@ -1,0 +1,56 @@
+"""The settings of a run: one visible block, each an option of `python -m training.train` with the same name."""
+
+import argparse
+import dataclasses
+
+STEP = 32  # image sizes are multiples of it: the network halves them five times
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    data: str = ""  # folder with a manifest.csv, class folders, yes/no folders, or images with a CSV of labels
+    out: str = ""  # the run folder
+    not_brain: str = ""  # folder of images that are no brain MRI: the refusal is fitted on half of them
+    copies: str = "drop"  # drop | keep training images that look like a held-out one; vendors' splits keep them
+    init: str = "scratch"  # scratch | imagenet (width 64) | a weights folder or Hub id of ours
+    width: int = 32  # channels of the first stage: 32 trains on a CPU in an hour, 64 takes ImageNet weights
+    size: int = 160  # pixels of the input
+    smallest_size: int = 96  # training starts here and grows to `size` at half of the run: saves a third of the time
+    epochs: int = 64
+    patience: int = 20  # epochs without a better validation score before the run stops early
+    batch: int = 64
+    learning_rate: float = 1.5e-3
+    warmup_epochs: float = 2.0
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.05
+    position_weight: float = 0.5  # of the loss on positions that the tumor's box speaks about
+    dropout: float = 0.1  # of whole channels before the position scores
+    ema_decay: float = 0.997  # of the averaged weights that are validated and kept
+    phantoms: int = 1200  # drawn heads that join the training images, as domain randomization; 0 for none
+    phantom_share: float = 0.10  # of each batch
+    clip_norm: float = 2.0
+    seed: int = 0
+    threads: int = 0  # CPU threads; 0: as many as there are cores
+    cache: str = "runs/cache"  # decoded frames and phantoms, shared by runs
+
+    def __post_init__(self):
+        for name in ("size", "smallest_size"):
+            if getattr(self, name) <= 0 or getattr(self, name) % STEP:
+                raise ValueError(f"--{name} {getattr(self, name)} does not fit the network. Use a multiple of {STEP}.")
+        if self.copies not in ("drop", "keep"):
+            raise ValueError(f"--copies {self.copies} is unknown. Use drop or keep.")
+        for name in ("epochs", "batch", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} {getattr(self, name)} leaves nothing to do. Use 1 or more.")
+
+
+def parse_settings(arguments: list[str], description: str) -> tuple[Settings, bool]:
+    """Command line -> settings, and whether to resume. Unknown options end the program; raises ValueError."""
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=description, allow_abbrev=False)
+    for field in dataclasses.fields(Settings):
+        needed = field.name in ("data", "out")
+        parser.add_argument(f"--{field.name}", type=field.type, default=field.default, required=needed)
+    parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
+    options = vars(parser.parse_args(arguments))
+    resume = options.pop("resume")
+    return Settings(**options), resume

@@ -1,0 +1,67 @@
+"""Which images train and steer a run, and the training images as tensors on the device."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .augment import CACHE_MARGIN
+from .data import Dataset, load_frames, read_dataset, without_copies
+from .phantoms import write_phantom_dataset
+from .settings import Settings
+
+FRAME_SIZE = 208  # of the cached training frames: as sharp as the network's 160 px once the wide margin is cut off
+PHANTOM_SEED = 1  # the examples of the page are drawn from seeds that no phantom data set uses
+
+
+@dataclass
+class TrainingSet:
+    images: Tensor  # uint8 (N, FRAME_SIZE, FRAME_SIZE)
+    boxes: Tensor  # float32 (N, 4): left, top, right, bottom as fractions of the frame, NaN where unknown
+    labels: Tensor  # int64 (N,)
+    chances: Tensor  # float64 (N,), sums to 1, on the CPU
+
+
+def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
+    """Everything that can be trained on, its training and its validation part. Raises DataError."""
+    dataset = read_dataset(Path(settings.data)).trainable()
+    training, validation = dataset.where("train"), dataset.where("val")
+    if settings.copies == "drop":
+        test = dataset.where("test").records
+        validation = without_copies(validation, test)
+        training = without_copies(training, validation.records + test)
+    return dataset, training, validation
+
+
+def load_training_set(dataset: Dataset, settings: Settings, device: torch.device) -> TrainingSet:
+    """The images of `dataset`, and phantoms with their share of the chances."""
+    cache = Path(settings.cache)
+    parts = [load_frames(dataset, FRAME_SIZE, CACHE_MARGIN, cache)]
+    chances = balanced_chances(dataset)
+    if settings.phantoms:
+        parts.append(load_frames(phantoms(settings.phantoms, cache), FRAME_SIZE, CACHE_MARGIN, cache))
+        even = np.full(len(parts[1].labels), 1 / len(parts[1].labels))
+        chances = np.concatenate((chances * (1 - settings.phantom_share), even * settings.phantom_share))
+    images, boxes, labels = (torch.cat(tensors).to(device) for tensors in zip(*parts, strict=True))
+    return TrainingSet(images, boxes, labels, torch.from_numpy(chances))
+
+
+def balanced_chances(dataset: Dataset) -> np.ndarray:
+    """Each (label, source) pair is drawn in proportion to the square root of its size: rare ones more often."""
+    pairs = [(record.label, record.source) for record in dataset.records]
+    sizes = {pair: pairs.count(pair) for pair in set(pairs)}
+    chances = np.array([sizes[pair] ** -0.5 for pair in pairs])
+    return chances / chances.sum()
+
+
+def phantoms(count: int, cache: Path) -> Dataset:
+    """`count` drawn heads, made once and kept in `cache`."""
+    folder = cache / f"phantoms-{count}"
+    if not folder.exists():
+        unfinished = cache / f"phantoms-{count}.{os.getpid()}.tmp"
+        write_phantom_dataset(unfinished, per_class=-(-count // 4), seed=PHANTOM_SEED)
+        unfinished.rename(folder)
+    return read_dataset(folder)
