@@ -1,0 +1,198 @@
+"""The page in a real browser. Screenshots of every state go to the git-ignored folder `screenshots/`: look at them."""
+
+import io
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from model import DISPLAY_NAMES, overlay, report, scans
+from tests.server import REPOSITORY, running_app, write_random_weights
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.png"))
+SCREENSHOTS = REPOSITORY / "screenshots"
+PHONE_WIDTH = 390
+VIEWS = {
+    "desktop": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {
+        "viewport": {"width": PHONE_WIDTH, "height": 844},
+        "is_mobile": True,
+        "has_touch": True,
+        "device_scale_factor": 2,
+    },
+    "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
+}
+WAIT = 60_000  # milliseconds: the first answer waits for the model
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    only_this_machine = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+    flags = ["--no-sandbox", "--disable-dev-shm-usage", only_this_machine]
+    return {**browser_type_launch_args, "executable_path": str(CHROMIUM), "args": flags}
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(url, view) -> page; after the test, nothing must have gone wrong in it nor been asked of another host."""
+    troubles, contexts = [], []
+
+    def open_page(url, view="desktop"):
+        context = browser.new_context(**VIEWS[view])
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: at_home(request.url) or troubles.append(f"external request {request.url}"))
+        page.on("response", lambda answer: answer.status < 400 or troubles.append(f"{answer.status} {answer.url}"))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: message.type != "error" or troubles.append(message.text))
+        page.goto(url)
+        page.locator("header h1").wait_for()
+        return page
+
+    def at_home(address):
+        return address.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not troubles
+
+
+@pytest.fixture
+def head_file(tmp_path):
+    """An example as a 16-bit PNG, cut to be taller than wide, under a name without an extension."""
+    (pixels,) = scans.read(EXAMPLES[0]).slices
+    path = tmp_path / "IM0001"
+    path.write_bytes(png(pixels[:, 30:-30].astype(np.uint16) * 16))
+    return path
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(page, path):
+    page.locator("#upload input[type=file]").set_input_files(path)
+
+
+def answer(page, name):
+    """The card with the answer for the file called `name`, once it is there."""
+    card = page.locator("#verdict .verdict:not(.reading)", has_text=name)
+    card.wait_for(timeout=WAIT)
+    return card
+
+
+def shown_picture(page, where):
+    """The picture on the page as the server sent it."""
+    image = page.locator(f"{where} img")
+    image.wait_for()
+    return np.asarray(Image.open(io.BytesIO(page.request.get(image.get_attribute("src")).body())))
+
+
+def photograph(page, name):
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.wait_for_timeout(500)  # transitions
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_example_is_answered_by_one_click(visit, app_server, classifier, view):
+    page = visit(app_server, view)
+    expect(page.get_by_text("Research demo, not a medical device")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("The answer appears here")).to_be_visible()
+    expect(page.locator("#examples img")).to_have_count(len(EXAMPLES))
+    photograph(page, f"{view}-empty")
+
+    page.locator("#examples button").first.click()
+    card = answer(page, EXAMPLES[0].name)
+    (prediction,) = classifier.predict(scans.read(EXAMPLES[0]).slices)
+    expect(card.locator("h2")).to_have_text(report.sentence(prediction))
+    expect(card).to_contain_text(re.compile(r"\d\.\d\d s"))
+    expect(card).to_contain_text(classifier.version)
+    for name in DISPLAY_NAMES.values():
+        expect(page.locator("#probabilities")).to_contain_text(name)
+    expect(page.locator("#verdict h2")).to_be_in_viewport()  # on a phone the page scrolls to the answer
+    photograph(page, f"{view}-result")
+
+    assert page.evaluate("document.body.classList.contains('dark')") == (view == "dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= VIEWS[view]["viewport"]["width"]
+
+
+def test_an_upload_of_16_bit_shows_the_slice_upright_and_its_evidence(visit, app_server, classifier, head_file):
+    (pixels,) = scans.read(head_file).slices
+    (prediction,) = classifier.predict([pixels])
+    page = visit(app_server)
+    upload(page, head_file)
+    card = answer(page, head_file.name)
+    assert prediction.status != "refused"
+    expect(card.locator("h2")).to_have_text(report.sentence(prediction))
+    shown = shown_picture(page, "#slice")
+    expected = overlay.picture(pixels)
+    np.testing.assert_array_equal(shown, np.stack([expected] * 3, axis=2) if shown.ndim == 3 else expected)
+    if prediction.label != "notumor":
+        assert shown_picture(page, "#evidence").shape == (*expected.shape, 3)
+    photograph(page, "desktop-upload")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_file_that_is_no_image_is_explained_and_loses_nothing(visit, app_server, head_file, tmp_path, view):
+    (tmp_path / "notes.png").write_text("not a picture")
+    page = visit(app_server, view)
+    page.locator("#examples button").first.click()
+    before = answer(page, EXAMPLES[0].name).inner_text()
+    upload(page, tmp_path / "notes.png")
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("notes.png")
+    expect(problem).to_contain_text("no image that can be read here. Export the slice as PNG")
+    assert answer(page, EXAMPLES[0].name).inner_text() == before
+    photograph(page, f"{view}-bad-file")
+
+    upload(page, head_file)
+    answer(page, head_file.name)
+    expect(problem).to_have_count(0)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_refused_image_gets_a_reason_and_no_probabilities(visit, app_server, tmp_path, view):
+    (tmp_path / "blank.png").write_bytes(png(np.full((200, 300), 90, np.uint8)))
+    page = visit(app_server, view)
+    page.locator("#examples button").first.click()
+    answer(page, EXAMPLES[0].name)
+    upload(page, tmp_path / "blank.png")
+    card = answer(page, "blank.png")
+    expect(card).to_have_class(re.compile("refused"))
+    expect(card.locator("h2")).to_contain_text("blank")
+    expect(page.locator("#probabilities")).to_be_hidden()
+    expect(page.locator("#evidence")).to_be_hidden()
+    assert "%" not in card.inner_text()
+    photograph(page, f"{view}-refused")
+
+
+def test_a_doubtful_answer_says_so(visit, head_file, tmp_path):
+    weights = write_random_weights(tmp_path, temperature=1e3)  # so hot that all classes are about as likely
+    with running_app(tmp_path / "log", weights) as url:
+        page = visit(url)
+        upload(page, head_file)
+        card = answer(page, head_file.name)
+        expect(card).to_have_class(re.compile("doubtful"))
+        expect(card).to_contain_text("No class reaches 50 %")
+        expect(page.locator("#probabilities")).to_be_visible()
+        photograph(page, "desktop-doubtful")
+
+
+def test_without_weights_the_page_opens_and_says_what_is_wrong(visit, head_file, tmp_path):
+    with running_app(tmp_path / "log", tmp_path / "nowhere") as url:
+        page = visit(url)
+        upload(page, head_file)
+        expect(answer(page, head_file.name)).to_contain_text("The model could not be loaded")
+        expect(page.locator("#slice img")).to_be_visible()
+        photograph(page, "desktop-no-model")
