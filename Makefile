@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint format examples clean
+.PHONY: demo test lint format examples picture clean
 
 demo: $(VENV)/runtime.done
 	$(RUN) app.py
@@ -21,6 +21,11 @@ format: $(VENV)/dev.done
 
 examples: $(VENV)/dev.done
 	$(RUN) -m examples.make_examples
+
+picture: $(VENV)/dev.done  # of the page with a drawn example, for README.md
+	$(RUN) -m pytest tests/test_page.py -k "one_click and desktop"
+	mkdir -p docs
+	cp screenshots/desktop-result.png docs/page.png
 
 clean:
 	rm -rf $(VENV)

@@ -170,10 +170,7 @@ with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEPT_SECO
         with gr.Column(scale=2, min_width=300):
             upload = gr.File(label="Slice of a brain MRI", height=150, elem_id="upload")
             problem = gr.HTML(elem_id="problem")
-            gr.HTML(
-                '<h3 class="heading">Examples <small>drawn by a program: no patient</small></h3>',
-                visible=bool(EXAMPLES),
-            )
+            gr.HTML(EXAMPLES_HEADING, visible=bool(EXAMPLES))
             examples = gr.Gallery(
                 [(str(path), caption(path)) for path in EXAMPLES],
                 label="Examples",

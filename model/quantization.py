@@ -135,13 +135,13 @@ def load_weights(
     config, tensors = read_config(folder), read_tensors(folder, precision)
     extras = {name.removeprefix("extra."): tensors.pop(name) for name in list(tensors) if name.startswith("extra.")}
     scales = {name.removesuffix(".scale"): tensors.pop(name) for name in list(tensors) if name.endswith(".scale")}
-    rows = {name: tensors[f"{name}.linear.weight"] for name in scales}
-    for name, scale in scales.items():
-        tensors[f"{name}.linear.weight"] = rows[name] * scale[:, None]
-    net = served(TumorNet(config["width"]))
     try:
+        net = served(TumorNet(config["width"]))
+        rows = {name: tensors[f"{name}.linear.weight"] for name in scales}
+        for name, scale in scales.items():
+            tensors[f"{name}.linear.weight"] = rows[name] * scale[:, None]
         net.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         raise DamagedWeights(f"the weights in {folder} do not fit their config.json. Copy the folder again.") from error
     if scales and (kernel == "int8" or (kernel == "auto" and has_int8_kernel())):
         for name, layer in patch_linears(net).items():

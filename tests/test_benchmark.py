@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from model.network import TumorNet
 from training import benchmark
 from training.benchmark import main, table
 
@@ -19,7 +20,6 @@ def few_rounds(monkeypatch):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.filterwarnings("ignore:.*quantize")
 def test_random_weights_are_timed_beside_the_others(tmp_path, capsys):
     assert main(["--width", "32", "--threads", "1", "--json", str(tmp_path / "speed.json")]) == 0
     report = json.loads((tmp_path / "speed.json").read_text())
@@ -33,3 +33,15 @@ def test_random_weights_are_timed_beside_the_others(tmp_path, capsys):
 def test_missing_weights_end_with_a_sentence_and_code_2(tmp_path, capsys):
     assert main(["--weights", str(tmp_path / "none")]) == 2
     assert "none" in capsys.readouterr().err
+
+
+@torch.inference_mode()
+def test_the_fp32_opponent_computes_what_the_trained_form_does():
+    torch.manual_seed(0)
+    net = TumorNet(16).train()
+    net(torch.randint(0, 256, (8, 1, 64, 64)))
+    images = torch.randint(0, 256, (2, 1, 64, 64))
+    expected = net.eval()(images).logits
+    folded = benchmark.without_batch_norm(net)
+    torch.testing.assert_close(folded(images).logits, expected, atol=1e-5, rtol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())

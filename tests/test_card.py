@@ -188,3 +188,12 @@ def test_shipped_card_and_readme_agree_with_the_shipped_metrics(monkeypatch):
         pytest.skip("no weights are shipped yet")
     monkeypatch.chdir(ROOT)
     assert main(["--check"]) == 0, "run python -m training.card"
+
+
+def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps({"test": {"n": 1}}))
+    (tmp_path / "report.json").write_text(json.dumps({"n": 2}))
+    card.add_section(tmp_path / "metrics.json", "external", tmp_path / "report.json")
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"test": {"n": 1}, "external": {"n": 2}}
+    with pytest.raises(ValueError, match="external, vendor, speed"):
+        card.add_section(tmp_path / "metrics.json", "test", tmp_path / "report.json")

@@ -4,7 +4,8 @@
     python -m training.benchmark --width 64 --json speed.json    # random weights of that width
 
 All of them take turns in every round, so that a busy machine is busy for each: ratios hold where milliseconds do not.
-EfficientNet-B0 is torchvision's, eager, at its own 224 px; the fp32 form of ours is the trained one, channels-last.
+EfficientNet-B0 is torchvision's, eager, at its own 224 px; the fp32 form of ours is the trained one, channels-last,
+with BatchNorm folded as in the served one.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 import torchvision
 
 from model.classifier import TumorClassifier
-from model.network import WIDTHS, TumorNet
+from model.network import STAGES, WIDTHS, TumorNet
 from model.preprocess import SERVING_MARGIN
 from model.quantization import CONFIG, FILES, FORMAT_VERSION, load_trained, load_weights, save_weights
 
@@ -41,7 +42,7 @@ def benchmark(folder: Path, threads: int) -> dict:
     torch.set_num_threads(threads)
     classifier = TumorClassifier.from_folder(folder)
     int8, _, config = load_weights(folder)
-    fp32 = load_trained(folder).eval().to(memory_format=torch.channels_last)
+    fp32 = without_batch_norm(load_trained(folder)).to(memory_format=torch.channels_last)
     efficientnet = torchvision.models.efficientnet_b0(weights=None).eval()
     square = torch.randint(0, 256, (1, 1, config["size"], config["size"]), dtype=torch.uint8)
     color = torch.rand(1, 3, 224, 224)
@@ -73,6 +74,18 @@ def benchmark(folder: Path, threads: int) -> dict:
         "hardware": describe(torch.device("cpu")),
         "versions": versions() | {"torchvision": torchvision.__version__},
     }
+
+
+def without_batch_norm(net: TumorNet) -> TumorNet:
+    """`net` with every BatchNorm folded into the convolution before it: the fastest that plain fp32 can be."""
+    blocks = [block for stage in STAGES for block in getattr(net, stage)]
+    pairs = [(part, f"conv{k}", f"bn{k}") for part in blocks for k in (1, 2)] + [(net, "conv1", "bn1")]
+    pairs += [(block.downsample, "0", "1") for block in blocks if block.downsample is not None]
+    for parent, conv, norm in pairs:
+        folded = torch.nn.utils.fuse_conv_bn_eval(getattr(parent, conv).eval(), getattr(parent, norm).eval())
+        setattr(parent, conv, folded)
+        setattr(parent, norm, torch.nn.Identity())
+    return net.eval()
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """config.json and metrics.json -> the model card, and the numbers in the project's README: rendered, never typed.
 
     python -m training.card             # writes model/weights/README.md and what stands between the marks in README.md
+    python -m training.card --add external=runs/external/metrics.json     # puts a report into metrics.json first
     python -m training.card --check     # changes nothing; exit code 1 if either disagrees with metrics.json
 
 metrics.json holds sections, of which any may be missing (the card then says "not measured"):
@@ -36,6 +37,7 @@ SECTIONS = {  # of metrics.json -> the head of its column
     "external": "external: another source",
     "vendor": "vendor split: leaks",
 }
+ADDED = ("external", "vendor", "speed")  # sections that come from other commands than training itself
 FIGURES = (  # key, what it is, what to bear in mind
     ("macro_f1", "macro-F1", "over the classes that the set holds"),
     ("accuracy", "accuracy", "depends on the mix of classes"),
@@ -113,6 +115,14 @@ def card_of(folder: Path) -> str:
     """The card of the weights in `folder`. Raises: OSError, ValueError if one of its two JSON files cannot be read."""
     config, metrics = (json.loads((folder / name).read_text()) for name in ("config.json", "metrics.json"))
     return model_card(config, metrics, [plot for plot in PLOTS if (folder / plot).exists()])
+
+
+def add_section(metrics_file: Path, section: str, report: Path) -> None:
+    """Put a report of `training.evaluate` or `training.benchmark` into metrics.json. Raises: OSError, ValueError."""
+    if section not in ADDED:
+        raise ValueError(f"metrics.json has no section {section!r} to add. Choose one of {', '.join(ADDED)}.")
+    metrics = json.loads(metrics_file.read_text()) | {section: json.loads(report.read_text())}
+    metrics_file.write_text(json.dumps(metrics, indent=2) + "\n")
 
 
 # ---- parts of the card
@@ -320,8 +330,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail if a file disagrees with metrics.json"
     )
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="SECTION=FILE",
+        help=f"first put a report into metrics.json as one of its sections: {', '.join(ADDED)}",
+    )
     options = parser.parse_args(arguments)
     try:
+        for section, _, file in (addition.partition("=") for addition in options.add):
+            add_section(options.weights / "metrics.json", section, Path(file))
         metrics = json.loads((options.weights / "metrics.json").read_text())
         wanted = {
             options.weights / "README.md": card_of(options.weights),

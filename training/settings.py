@@ -28,6 +28,7 @@ class Settings:
     ema_decay: float = 0.997  # of the averaged weights that are validated and kept
     phantoms: int = 1200  # drawn heads that join the training images, as domain randomization; 0 for none
     phantom_share: float = 0.10  # of each batch
+    transplants_from: float = 0.68  # of the run: from here on lesions are moved between heads; 1 for never
     clip_norm: float = 2.0
     seed: int = 0
     threads: int = 0  # CPU threads; 0: as many as there are cores

@@ -37,6 +37,7 @@ from .losses import class_loss, position_loss
 from .schedules import image_size_at, learning_rate_at
 from .settings import Settings, parse_settings
 from .training_set import load_training_set, read_parts
+from .transplant import Share, move_lesions
 from .validate import score, validate
 
 
@@ -164,8 +165,10 @@ def train(settings: Settings, resume: bool = False) -> Path:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             chosen = order[step * settings.batch : (step + 1) * settings.batch].to(device)
-            labels = training_set.labels[chosen]
-            images, said = augment(training_set.images[chosen], training_set.boxes[chosen], size, STRIDE, Strength())
+            frames, boxes, labels = (part[chosen] for part in training_set.tensors())
+            if epoch >= settings.transplants_from * settings.epochs:
+                frames, boxes, labels = move_lesions(frames, boxes, labels, Share())
+            images, said = augment(frames, boxes, size, STRIDE, Strength())
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 output = forward(images.contiguous(memory_format=torch.channels_last))
             of_image = class_loss(output.logits, labels, settings.label_smoothing)

@@ -24,6 +24,10 @@ class TrainingSet:
     labels: Tensor  # int64 (N,)
     chances: Tensor  # float64 (N,), sums to 1, on the CPU
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, boxes, labels."""
+        return self.images, self.boxes, self.labels
+
 
 def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
     """Everything that can be trained on, its training and its validation part. Raises DataError."""

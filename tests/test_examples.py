@@ -1,0 +1,34 @@
+"""The shipped weights and the examples that a visitor clicks first."""
+
+from pathlib import Path
+
+import pytest
+
+from model import CLASSES
+from model.scans import read
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
+SPELLED = {"no_tumor": "notumor"}
+
+
+def label_of(path: Path) -> str:
+    name = next((spelled for spelled in SPELLED if path.stem.startswith(spelled)), path.stem.split("_")[0])
+    return SPELLED.get(name, name)
+
+
+def test_each_class_has_two_examples_and_something_else_has_one():
+    labels = [label_of(path) for path in EXAMPLES]
+    assert all(labels.count(label) >= 2 for label in CLASSES) and labels.count("not") == 1
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if label_of(path) in CLASSES], ids=lambda path: path.stem)
+def test_the_shipped_model_names_each_example_with_80_percent(classifier, path):
+    (prediction,) = classifier.predict(read(path).slices)
+    assert prediction.status == "accepted"
+    assert prediction.label == label_of(path) and prediction.probabilities[prediction.label] >= 0.8
+
+
+def test_the_shipped_model_refuses_what_is_no_brain(classifier):
+    (path,) = (path for path in EXAMPLES if label_of(path) == "not")
+    (prediction,) = classifier.predict(read(path).slices)
+    assert prediction.status == "refused" and prediction.reason.endswith(".")

@@ -1,0 +1,51 @@
+"""The gate tells heads from anything else, by features alone."""
+
+import numpy as np
+import torch
+
+from model import CLASSES
+from model.classifier import TumorClassifier
+from model.preprocess import SERVING_MARGIN, frame
+from tests.server import write_random_weights
+from training import gate
+from training.augment import CACHE_MARGIN
+from training.phantoms import draw_other, draw_phantom
+
+
+def frames(images, size, margin):
+    return torch.from_numpy(np.stack([frame(image, size, margin)[0] for image in images]))
+
+
+def test_a_gate_fitted_on_some_heads_and_things_tells_others_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "DRAWN", 48)
+    monkeypatch.setattr(gate, "DRAWN_SIZE", 96)
+    write_random_weights(tmp_path, temperature=1.0)
+    classifier = TumorClassifier.from_folder(tmp_path)
+    size = classifier.config["size"]
+    heads = [draw_phantom(CLASSES[k % 4], seed=900 + k, size=96).image for k in range(32)]
+    wide, framed = frames(heads[:24], 208, CACHE_MARGIN), frames(heads[:24], size, SERVING_MARGIN)
+    fitted = gate.fit_gate(classifier, wide, framed, None, seed=0)
+    classifier.gate_weight, classifier.gate_bias = fitted
+
+    things = [draw_other(seed=500 + k, size=96) for k in range(24)]
+    of_heads, of_things = (
+        classifier.outputs(frames(images, size, SERVING_MARGIN)).brain_scores for images in (heads[24:], things)
+    )
+    above = (of_heads[:, None] > of_things[None]).mean()
+    assert above > 0.7  # 0.5 is chance; the network is untrained
+
+
+def test_limits_let_nearly_all_validation_heads_pass_and_stay_below_their_caps():
+    scores = np.linspace(0.2, 1, 1001)
+    found = gate.limits(scores)
+    assert found["refused_below"] < found["doubtful_below"]
+    assert (scores < found["refused_below"]).mean() < 0.006 and (scores < found["doubtful_below"]).mean() < 0.021
+    sure = gate.limits(np.full(10, 0.9999))
+    assert sure == {"refused_below": gate.HIGHEST_REFUSED, "doubtful_below": gate.HIGHEST_DOUBTFUL}
+
+
+def test_negatives_for_fitting_and_for_measuring_never_mix(tmp_path):
+    for k in range(40):
+        (tmp_path / f"thing_{k}.png").touch()
+    halves = [gate.fit_half(path) for path in sorted(tmp_path.iterdir())]
+    assert 8 < sum(halves) < 32 and halves == [gate.fit_half(path) for path in sorted(tmp_path.iterdir())]
