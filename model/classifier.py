@@ -2,18 +2,19 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from . import CLASSES
-from .hub import EMBEDDED
+from . import CLASSES, NO_TUMOR
 from .preprocess import Window, frame
-from .quantization import FILES, load_weights
+from .quantization import FILES, DamagedWeights, load_weights
 
+EMBEDDED = Path(__file__).parent / "weights"  # the artefact that comes with this repository
+TUMOR_SEEN_FROM = 0.5  # of P(tumor) = 1 - P(no tumor): what is measured as seen is what the page calls seen
 UNDECIDED_BELOW = 0.5  # below it the classes other than the first are together more probable than the first
 
 
@@ -29,9 +30,31 @@ class Prediction:
     evidence: np.ndarray  # float32 (classes, h, w), >= 0, each class sums to 1: where its score comes from
     window: Window  # where the evidence map lies on the slice, in its pixels
 
+    @property
+    def tumor_probability(self) -> float:
+        """P(tumor) of whatever type, 0..1."""
+        return 1 - self.probabilities[CLASSES[NO_TUMOR]]
+
+    @property
+    def sees_tumor(self) -> bool:
+        """Whether a tumor is more likely than none; `label` may still be "notumor" where no type is."""
+        return self.tumor_probability >= TUMOR_SEEN_FROM
+
+    @property
+    def likeliest_tumor(self) -> str:
+        """The most probable of the tumor types."""
+        return max((name for name in CLASSES if name != CLASSES[NO_TUMOR]), key=self.probabilities.get)
+
     def as_dict(self) -> dict:
         """JSON-ready, without the evidence map and its window."""
-        return {name: value for name, value in asdict(self).items() if name not in ("evidence", "window")}
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "label": self.label,
+            "probabilities": self.probabilities,
+            "tumor_probability": self.tumor_probability,
+            "brain_score": self.brain_score,
+        }
 
 
 class RawOutputs(NamedTuple):
@@ -54,7 +77,10 @@ class TumorClassifier:
         self.net, extras, self.config = load_weights(self.folder, precision)
         digest = hashlib.sha256((self.folder / FILES[precision]).read_bytes()).hexdigest()
         self.version = f"{self.config['name']} {precision} {digest[:8]}"
-        self.gate_weight, self.gate_bias = extras["gate.weight"], extras["gate.bias"]
+        try:
+            self.gate_weight, self.gate_bias = extras["gate.weight"], extras["gate.bias"]
+        except KeyError as error:
+            raise DamagedWeights(f"the weights in {folder} lack the gate. Copy the folder again.") from error
 
     @classmethod
     def from_folder(cls, folder: str | Path, precision: str = "int8") -> "TumorClassifier":

@@ -133,6 +133,18 @@ def with_no_tumor(scores: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------- the served form
 
 
+def patches(x: Tensor, kernel: int, stride: int, padding: int, fill: int = 0) -> Tensor:
+    """(N, H, W, C) of any dtype, padded with `fill` -> a convolution's patches, (N, rows, columns, k * k * C)."""
+    if kernel == 1:
+        return x[:, ::stride, ::stride]
+    x = F.pad(x, (0, 0, padding, padding, padding, padding), value=fill)
+    n, height, width, channels = x.shape
+    rows, columns = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+    sn, sh, sw, sc = x.stride()
+    views = x.as_strided((n, rows, columns, kernel, kernel, channels), (sn, sh * stride, sw * stride, sh, sw, sc))
+    return views.reshape(n, rows, columns, -1)
+
+
 class PatchLinear(nn.Module):
     """A convolution, the BatchNorm after it and perhaps ReLU as `nn.Linear` over patches of an (N, H, W, C) tensor.
 
@@ -157,21 +169,8 @@ class PatchLinear(nn.Module):
                 self.register_buffer("variance", bn.running_var * scale**2)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(self.patches(x))
+        y = self.linear(patches(x, self.kernel, self.stride, self.padding))
         return y.relu_() if self.relu else y
-
-    def patches(self, x: Tensor, fill: int = 0) -> Tensor:
-        """(N, H, W, C) of any dtype, padded with `fill` -> the convolution's patches, (N, rows, columns, k * k * C)."""
-        if self.kernel == 1:
-            return x[:, :: self.stride, :: self.stride]
-        if self.padding:
-            x = F.pad(x, (0, 0, self.padding, self.padding, self.padding, self.padding), value=fill)
-        n, height, width, channels = x.shape
-        rows, columns = (height - self.kernel) // self.stride + 1, (width - self.kernel) // self.stride + 1
-        sn, sh, sw, sc = x.stride()
-        shape = (n, rows, columns, self.kernel, self.kernel, channels)
-        views = x.as_strided(shape, (sn, sh * self.stride, sw * self.stride, sh, sw, sc))
-        return views.reshape(n, rows, columns, -1)
 
     def unfold_into(self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None = None) -> None:
         """The way back: fill `conv` and `bn` so that they compute the same, and nearly so in training mode."""

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .network import PatchLinear, ServedNet, TumorNet, served, unserved
+from . import CLASSES
+from .network import PatchLinear, ServedNet, TumorNet, patches, served, unserved
 
 FORMAT_VERSION = 1
 FILES = {"int8": "model.safetensors", "fp32": "model-fp32.safetensors"}
@@ -37,7 +38,8 @@ class Int8PatchLinear(nn.Module):
 
     def __init__(self, layer: PatchLinear, rows: Tensor, scale: Tensor):
         super().__init__()
-        self.patches, self.post = layer.patches, "relu" if layer.relu else "none"
+        self.geometry = layer.kernel, layer.stride, layer.padding
+        self.post = "relu" if layer.relu else "none"
         self.scale, self.bias = scale, layer.linear.bias.detach()
         self.zero_points = torch.zeros(len(rows), dtype=torch.int64)
         self.packed = torch.ops.onednn.qlinear_prepack(rows, None)
@@ -49,8 +51,8 @@ class Int8PatchLinear(nn.Module):
         step = max((high - low) / LEVELS, 1e-12)
         zero = round(-low / step)
         grid = torch.add(zero, x, alpha=1 / step).round_().clamp_(0, LEVELS).to(torch.uint8)
-        patches = self.patches(grid, fill=zero)
-        flat = patches.reshape(-1, patches.shape[-1])
+        copied = patches(grid, *self.geometry, fill=zero)
+        flat = copied.reshape(-1, copied.shape[-1])
         y = torch.ops.onednn.qlinear_pointwise(
             flat,
             step,
@@ -66,7 +68,7 @@ class Int8PatchLinear(nn.Module):
             [],
             "",
         )
-        return y.view(*patches.shape[:3], -1)
+        return y.view(*copied.shape[:3], -1)
 
 
 def has_int8_kernel() -> bool:
@@ -83,7 +85,7 @@ def patch_linears(net: ServedNet) -> dict[str, PatchLinear]:
     return {name: module for name, module in net.named_modules() if isinstance(module, PatchLinear)}
 
 
-def artefact_tensors(net: ServedNet, precision: str) -> dict[str, Tensor]:
+def artifact_tensors(net: ServedNet, precision: str) -> dict[str, Tensor]:
     """The tensors of the file: as in the state dict, but int8 weights each with a `.scale` beside them."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
     if precision == "int8":
@@ -96,22 +98,42 @@ def artefact_tensors(net: ServedNet, precision: str) -> dict[str, Tensor]:
 def save_weights(net: TumorNet, extras: dict[str, Tensor], folder: Path, precision: str) -> Path:
     """Write the served form of `net` and `extras` (small float32 tensors) to `folder`; returns the file."""
     file = folder / FILES[precision]
-    tensors = artefact_tensors(served(net), precision)
+    tensors = artifact_tensors(served(net), precision)
     save_file(tensors | {f"extra.{name}": tensor.contiguous() for name, tensor in extras.items()}, file)
     return file
 
 
+def make_config(name: str, width: int, size: int, margin: float, **facts) -> dict:
+    """The config.json of an artefact that is not calibrated and refuses nothing yet; `facts` are added or override."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "classes": list(CLASSES),
+        "width": width,
+        "size": size,
+        "margin": margin,
+        "temperature": 1.0,
+        "refusal": {"refused_below": 0.0, "doubtful_below": 0.0},
+    } | facts
+
+
 def read_config(folder: Path) -> dict:
-    """The artefact's config.json. Raises `DamagedWeights` if it is missing, broken, or of a newer format."""
+    """The artefact's config.json. Raises `DamagedWeights` if it is missing, broken, or not for this program."""
     try:
         config = json.loads((folder / CONFIG).read_text())
-        version = config["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        missing = make_config("", 0, 0, 0.0).keys() - config.keys()
+        if missing:
+            raise KeyError(*missing)
+        newer = config["format_version"] > FORMAT_VERSION
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedWeights(f"{folder / CONFIG} is missing or damaged. Copy the weights folder again.") from error
-    if version > FORMAT_VERSION:
+    if newer:
+        version = config["format_version"]
         raise DamagedWeights(
             f"these weights have format {version}; this program reads up to {FORMAT_VERSION}. Update it."
         )
+    if tuple(config["classes"]) != CLASSES:
+        raise DamagedWeights(f"these weights answer {config['classes']}; this program knows {', '.join(CLASSES)} only.")
     return config
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import CLASSES
-from model.classifier import TumorClassifier
-from model.hub import EMBEDDED
+from model.classifier import EMBEDDED, TumorClassifier
 from model.network import TumorNet
-from model.quantization import CONFIG, save_weights
+from model.preprocess import SERVING_MARGIN
+from model.quantization import CONFIG, make_config, save_weights
 
 REPOSITORY = Path(__file__).parents[1]
 START_SECONDS = 60
@@ -76,15 +75,7 @@ def write_random_weights(folder: Path, temperature: float) -> Path:
     net = TumorNet().eval()
     features = net(torch.zeros(1, 1, 160, 160)).features.shape[1]
     save_weights(net, {"gate.weight": torch.zeros(features), "gate.bias": torch.tensor(9.0)}, folder, "int8")
-    config = {
-        "format_version": 1,
-        "name": "random",
-        "classes": CLASSES,
-        "width": net.width,
-        "size": 160,
-        "margin": 0.06,
-        "temperature": temperature,
-        "refusal": {"refused_below": 0.2, "doubtful_below": 0.6},
-    }
+    refusal = {"refused_below": 0.2, "doubtful_below": 0.6}
+    config = make_config("random", net.width, 160, SERVING_MARGIN, temperature=temperature, refusal=refusal)
     (folder / CONFIG).write_text(json.dumps(config))
     return folder

@@ -145,7 +145,7 @@ def test_only_plots_that_exist_are_shown(metrics):
 
 def test_sources_are_counted_by_image_and_group(metrics):
     records = [SimpleNamespace(source="a", split="train", group=group) for group in "xxy"]
-    assert count_by_source(SimpleNamespace(records=records)) == {"a": {"train": {"images": 3, "groups": 2}}}
+    assert count_by_source(records) == {"a": {"train": {"images": 3, "groups": 2}}}
     assert "| 2,164 (160) | 444 (34) | 0 (0) |" in model_card(CONFIG, metrics, [])
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from model import preprocess
-from training.data import LABELS, DataError, load_frames, read_dataset
+from training.data import LABELS, DataError, load_frames, read_dataset, without_copies
 from training.splits import split_by_group
 
 
@@ -276,6 +276,30 @@ def test_frames_are_those_of_preprocess_and_boxes_follow_the_tumor(tmp_path):
     assert np.abs(frames.boxes[0].numpy() - seen).max() < 1.5 / 96
     assert frames.boxes[1].isnan().all()
     assert [LABELS[k] for k in frames.labels] == ["glioma", "tumor"]
+
+
+def test_fingerprint_changes_with_pixels_even_where_the_file_size_does_not(tmp_path, draw_head):
+    (tmp_path / "yes").mkdir()
+    (tmp_path / "no").mkdir()
+    for k, folder in enumerate(("yes", "no")):
+        Image.fromarray(draw_head(k)).save(tmp_path / folder / "a.bmp")
+    before = read_dataset(tmp_path).fingerprint()
+    Image.fromarray(draw_head(7)).save(tmp_path / "yes" / "a.bmp")
+    assert read_dataset(tmp_path).fingerprint() != before
+
+
+def test_images_that_look_like_a_held_out_one_are_left_out_and_counted(tmp_path, draw_head):
+    for k in range(8):
+        Image.fromarray(draw_head(k)).save(tmp_path / f"train_{k}.png")
+    Image.fromarray(draw_head(3)[:, ::-1]).save(tmp_path / "test_mirrored.jpg", quality=70)
+    Image.fromarray(draw_head(50)).save(tmp_path / "test_other.png")
+    Image.fromarray(draw_head(60)).save(tmp_path / "val_other.png")
+    rows = [f"{path.name},notumor,{path.stem},{path.stem.split('_')[0]}" for path in sorted(tmp_path.iterdir())]
+    (tmp_path / "manifest.csv").write_text("path,label,group,split\n" + "\n".join(rows) + "\n")
+    dataset = read_dataset(tmp_path)
+    kept = without_copies(dataset.where("train"), dataset.where("test").records)
+    assert {record.id for record in kept.records} == {f"train_{k}.png" for k in range(8) if k != 3}
+    assert any(problem.startswith("1 of 8 images") for problem in dataset.problems)
 
 
 def test_unreadable_image_leaves_frames_and_records_alike_with_and_without_cache(tmp_path, draw_head):

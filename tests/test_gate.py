@@ -1,7 +1,9 @@
 """The gate tells heads from anything else, by features alone."""
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from model import CLASSES
 from model.classifier import TumorClassifier
@@ -9,6 +11,7 @@ from model.preprocess import SERVING_MARGIN, frame
 from tests.server import write_random_weights
 from training import gate
 from training.augment import CACHE_MARGIN
+from training.layouts import DataError
 from training.phantoms import draw_other, draw_phantom
 
 
@@ -24,7 +27,7 @@ def test_a_gate_fitted_on_some_heads_and_things_tells_others_apart(tmp_path, mon
     size = classifier.config["size"]
     heads = [draw_phantom(CLASSES[k % 4], seed=900 + k, size=96).image for k in range(32)]
     wide, framed = frames(heads[:24], 208, CACHE_MARGIN), frames(heads[:24], size, SERVING_MARGIN)
-    fitted = gate.fit_gate(classifier, wide, framed, None, seed=0)
+    fitted = gate.fit_gate(classifier, wide, framed, [], seed=0)
     classifier.gate_weight, classifier.gate_bias = fitted
 
     things = [draw_other(seed=500 + k, size=96) for k in range(24)]
@@ -44,8 +47,20 @@ def test_limits_let_nearly_all_validation_heads_pass_and_stay_below_their_caps()
     assert sure == {"refused_below": gate.HIGHEST_REFUSED, "doubtful_below": gate.HIGHEST_DOUBTFUL}
 
 
-def test_negatives_for_fitting_and_for_measuring_never_mix(tmp_path):
-    for k in range(40):
-        (tmp_path / f"thing_{k}.png").touch()
-    halves = [gate.fit_half(path) for path in sorted(tmp_path.iterdir())]
-    assert 8 < sum(halves) < 32 and halves == [gate.fit_half(path) for path in sorted(tmp_path.iterdir())]
+def test_look_alikes_are_all_for_fitting_or_all_for_measuring(tmp_path):
+    for k in range(24):
+        image = draw_other(seed=300 + k, size=96)
+        Image.fromarray(image).save(tmp_path / f"{k}.png")
+        Image.fromarray(image[:, ::-1]).save(tmp_path / f"mirrored_{k}.jpg")
+    (tmp_path / "notes.txt").write_text("no image")
+    others = gate.read_other_images(tmp_path)
+    assert len(others.slices) == 48 and len(others.problems) == 1
+    side_of = {}
+    for group, side in zip(others.groups, others.for_fitting, strict=True):
+        assert side_of.setdefault(group, side) == side
+    assert len(side_of) <= 24 and len(set(others.for_fitting)) == 2
+
+
+def test_a_folder_without_images_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no image"):
+        gate.read_other_images(tmp_path)

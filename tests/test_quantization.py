@@ -16,6 +16,7 @@ from model.quantization import (
     has_int8_kernel,
     load_trained,
     load_weights,
+    make_config,
     quantize_rows,
     save_weights,
 )
@@ -41,7 +42,7 @@ def blobs(count: int, seed: int) -> torch.Tensor:
 
 @pytest.fixture
 def folder(trained, tmp_path):
-    (tmp_path / CONFIG).write_text(json.dumps({"format_version": 1, "width": 32}))
+    (tmp_path / CONFIG).write_text(json.dumps(make_config("test", 32, 96, 0.06)))
     for precision in FILES:
         save_weights(trained, {"gate.weight": torch.arange(3.0)}, tmp_path, precision)
     return tmp_path
@@ -112,7 +113,17 @@ def test_fine_tuning_starts_from_what_the_artefact_computes(trained, folder):
 
 
 @pytest.mark.parametrize(
-    "damage", ["no config", "broken config", "newer format", "no weights", "cut weights", "other width"]
+    "damage",
+    [
+        "no config",
+        "broken config",
+        "newer format",
+        "no weights",
+        "cut weights",
+        "other width",
+        "other classes",
+        "no size",
+    ],
 )
 def test_damaged_artefacts_are_refused_with_a_sentence(folder, damage):
     config, weights = folder / CONFIG, folder / FILES["int8"]
@@ -122,12 +133,16 @@ def test_damaged_artefacts_are_refused_with_a_sentence(folder, damage):
         case "broken config":
             config.write_text("{")
         case "newer format":
-            config.write_text(json.dumps({"format_version": 99, "width": 32}))
+            config.write_text(json.dumps(make_config("test", 32, 96, 0.06, format_version=99)))
         case "no weights":
             weights.unlink()
         case "cut weights":
             weights.write_bytes(weights.read_bytes()[:-1000])
         case "other width":
-            config.write_text(json.dumps({"format_version": 1, "width": 48}))
+            config.write_text(json.dumps(make_config("test", 48, 96, 0.06)))
+        case "other classes":
+            config.write_text(json.dumps(make_config("test", 32, 96, 0.06, classes=["yes", "no"])))
+        case "no size":
+            config.write_text(json.dumps({"format_version": 1, "width": 32}))
     with pytest.raises(DamagedWeights, match=r"\.$"):
         load_weights(folder)

@@ -23,7 +23,7 @@ import torchvision
 from model.classifier import TumorClassifier
 from model.network import STAGES, WIDTHS, TumorNet
 from model.preprocess import SERVING_MARGIN
-from model.quantization import CONFIG, FILES, FORMAT_VERSION, load_trained, load_weights, save_weights
+from model.quantization import CONFIG, FILES, load_trained, load_weights, make_config, save_weights
 
 from .hardware import describe, versions
 from .phantoms import draw_phantom
@@ -115,16 +115,7 @@ def write_random_weights(width: int, folder: Path) -> None:
     gate = {"gate.weight": torch.zeros(12 * width), "gate.bias": torch.zeros(())}
     for precision in FILES:
         save_weights(net, gate, folder, precision)
-    config = {
-        "format_version": FORMAT_VERSION,
-        "name": "random",
-        "width": width,
-        "size": SIZE,
-        "margin": SERVING_MARGIN,
-        "temperature": 1.0,
-        "refusal": {"doubtful_below": 0.0, "refused_below": 0.0},
-    }
-    (folder / CONFIG).write_text(json.dumps(config))
+    (folder / CONFIG).write_text(json.dumps(make_config("random", width, SIZE, SERVING_MARGIN)))
 
 
 def table(report: dict) -> str:

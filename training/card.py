@@ -10,7 +10,7 @@ metrics.json holds sections, of which any may be missing (the card then says "no
     quantization             macro_f1_int8, macro_f1_fp32 of the same test split; bytes_int8, bytes_fp32 of the files
     not_brain_mri            refused: share of images of other things, none of them used in fitting
     speed                    report of training.benchmark
-    training                 settings, versions, hardware, seconds, git_commit, data_fingerprint;
+    training                 settings, versions, hardware, seconds, starts, data_fingerprint, left_out;
                              sources: {source: {split: {images, groups}}}, as `count_by_source` gives it
 """
 
@@ -61,10 +61,10 @@ SOURCES = {  # places in training/card.md -> names in the manifest
 }
 
 
-def count_by_source(dataset) -> dict[str, dict[str, dict[str, int]]]:
-    """{source: {split: {images, groups}}} of a `training.data.Dataset`, for metrics.json."""
+def count_by_source(records) -> dict[str, dict[str, dict[str, int]]]:
+    """{source: {split: {images, groups}}} of `training.data.Record`s, for metrics.json."""
     groups = defaultdict(lambda: defaultdict(list))
-    for record in dataset.records:
+    for record in records:
         groups[record.source][record.split].append(record.group)
     return {
         source: {split: {"images": len(names), "groups": len(set(names))} for split, names in sorted(splits.items())}
@@ -96,6 +96,7 @@ def model_card(config: dict, metrics: dict, plots: list[str]) -> str:
         speed=_speed(metrics),
         **{place: _counts(training, names) for place, names in SOURCES.items()},
         phantoms=_phantoms(training),
+        left_out=_left_out(training),
         threshold=metrics.get("test", {}).get("threshold", 0.5),
         refusals=_refusals(metrics),
         training=_training(training),
@@ -275,6 +276,16 @@ def _phantoms(training: dict) -> str:
     )
 
 
+def _left_out(training: dict) -> str:
+    """How many images training and validation went without."""
+    count = training.get("left_out")
+    return (
+        f"{count:,} of its images were left out, because a held-out image of another group looks the same."
+        if count
+        else ""
+    )
+
+
 def _training(training: dict) -> str:
     if not training:
         return f"Settings: {NOT_MEASURED}."
@@ -282,7 +293,7 @@ def _training(training: dict) -> str:
     facts = {
         "on": hardware.get("gpu") or hardware.get("processor"),
         "minutes": f"{training['seconds'] / 60:.0f}" if "seconds" in training else None,
-        "code": training.get("git_commit") and f"commit `{training['git_commit']}`",
+        "code": _commits(training.get("starts", [])),
         "data": training.get("data_fingerprint") and f"fingerprint `{training['data_fingerprint'][:16]}`",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "settings": ", ".join(
@@ -292,6 +303,11 @@ def _training(training: dict) -> str:
         ),
     }
     return "\n".join(f"- {name}: {fact or 'not recorded'}" for name, fact in facts.items())
+
+
+def _commits(starts: list[dict]) -> str:
+    """The commits that a run was started and resumed with; "+" is what git's manual would call a dirty tree."""
+    return "; ".join(f"commit `{start['git_commit'] or 'none'}` from epoch {start['epoch']}" for start in starts)
 
 
 def _model_index(name: str, metrics: dict) -> str:

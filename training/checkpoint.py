@@ -16,6 +16,6 @@ def save_checkpoint(state: dict, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def load_checkpoint(path: Path, device="cpu") -> dict:
+def load_checkpoint(path: Path) -> dict:
     """Read a checkpoint; `weights_only` refuses anything but tensors and plain values."""
-    return torch.load(path, map_location=device, weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -65,8 +65,11 @@ class Dataset:
         return self._part([record for record in self.records if record.label in LABELS], f"labeled {', '.join(LABELS)}")
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of what the data set is: id, label, group, split and file size of every image, in any order."""
-        facts = sorted((r.id, r.label, r.group, r.split, r.path.stat().st_size) for r in self.records)
+        """SHA-256 (hex) of what the data set is: id, label, group, split and content of every image, in any order."""
+        content = (hashlib.sha256(record.path.read_bytes()).hexdigest() for record in self.records)
+        facts = sorted(
+            (r.id, r.label, r.group, r.split, digest) for r, digest in zip(self.records, content, strict=True)
+        )
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _part(self, records: list[Record], what: str) -> "Dataset":

@@ -3,7 +3,6 @@
 python -m training.export runs/NAME      # once more, after a change to the calibration or the report
 """
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -14,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model import CLASSES
 from model.classifier import TumorClassifier
 from model.network import TumorNet
 from model.preprocess import SERVING_MARGIN
-from model.quantization import CONFIG, FILES, FORMAT_VERSION, save_weights
+from model.quantization import CONFIG, FILES, make_config, save_weights
 
 from . import plots
 from .augment import CACHE_MARGIN
@@ -27,7 +25,7 @@ from .card import card_of, count_by_source
 from .checkpoint import load_checkpoint
 from .data import load_frames
 from .evaluate import evaluate
-from .gate import Gate, fit_gate, limits, not_brain_frames
+from .gate import Gate, OtherImages, fit_gate, limits, read_other_images
 from .metrics import share_with_interval
 from .settings import Settings
 from .training_set import FRAME_SIZE, read_parts
@@ -48,27 +46,17 @@ def export(run: Path) -> Path:
 
     dataset, training, validation = read_parts(settings)
     size, cache = settings.size, Path(settings.cache)
-    config = {
-        "format_version": FORMAT_VERSION,
-        "name": run.name,
-        "trained": date.today().isoformat(),
-        "precision": "int8",
-        "classes": CLASSES,
-        "width": settings.width,
-        "size": size,
-        "margin": SERVING_MARGIN,
-        "temperature": 1.0,
-        "refusal": {"refused_below": 0.0, "doubtful_below": 0.0},
-        "data_fingerprint": facts["data_fingerprint"],
-    }
-    no_gate = Gate(torch.zeros(12 * settings.width), torch.zeros(()))
-    classifier = write(folder, net, config, no_gate)
+    facts_of_config = {"trained": date.today().isoformat(), "data_fingerprint": dataset.fingerprint()}
+    config = make_config(run.name, settings.width, size, SERVING_MARGIN, **facts_of_config)
+    open_gate = Gate(torch.zeros(12 * settings.width), torch.zeros(()))
+    classifier = write(folder, net, config, open_gate)
 
     print("fitting the gate that refuses what is no brain MRI", flush=True)
-    not_brain = Path(settings.not_brain) if settings.not_brain else None
+    others = read_other_images(Path(settings.not_brain)) if settings.not_brain else OtherImages([], [], [], [])
+    fitting = [pixels for pixels, fit in zip(others.slices, others.for_fitting, strict=True) if fit]
     wide = load_frames(training, FRAME_SIZE, CACHE_MARGIN, cache).images
-    framed = load_frames(training, size, SERVING_MARGIN, cache).images
-    gate = fit_gate(classifier, wide, framed, not_brain, settings.seed)
+    served = load_frames(training, size, SERVING_MARGIN, cache).images
+    gate = fit_gate(classifier, wide, served, fitting, settings.seed)
     classifier = write(folder, net, config, gate)
 
     validation_frames = load_frames(validation, size, SERVING_MARGIN, cache)
@@ -79,8 +67,10 @@ def export(run: Path) -> Path:
 
     print("measuring on the test split", flush=True)
     report = run / "report"
-    test = evaluate(classifier, dataset.where("test"), report, f"{Path(settings.data).name}, test")
-    as_trained = evaluate(TumorClassifier.from_folder(folder, "fp32"), dataset.where("test"))
+    test_set = dataset.where("test")
+    used = [*training.records, *validation.records, *test_set.records]
+    test = evaluate(classifier, test_set, report, f"{Path(settings.data).name}, test")
+    as_trained = evaluate(TumorClassifier.from_folder(folder, "fp32"), test_set)
     metrics = {
         "test": test,
         "quantization": {
@@ -90,14 +80,11 @@ def export(run: Path) -> Path:
         },
         "weights_sha256": hashlib.sha256((folder / FILES["int8"]).read_bytes()).hexdigest(),
         "training": facts
-        | {"settings": without_folders(settings)}
-        | {"seconds": history[-1]["seconds"], "epochs": len(history), "sources": count_by_source(dataset)},
+        | {"settings": without_folders(facts["settings"]), "seconds": history[-1]["seconds"], "epochs": len(history)}
+        | {"sources": count_by_source(used), "left_out": len(dataset.records) - len(used)},
     }
-    if not_brain:
-        unseen = not_brain_frames(not_brain, size, SERVING_MARGIN, for_fitting=False)
-        scores = classifier.outputs(unseen).brain_scores
-        refused = scores < config["refusal"]["refused_below"]
-        metrics["not_brain_mri"] = {"refused": share_with_interval(refused, np.arange(len(refused)).astype(str))}
+    if others.slices:
+        metrics["not_brain_mri"] = measure_refusal(classifier, others)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     for name in EVIDENCE_PLOTS:
         shutil.copy(report / name, folder / name)
@@ -108,10 +95,21 @@ def export(run: Path) -> Path:
     return folder
 
 
-def without_folders(settings: Settings) -> dict:
-    """The settings for a report: of folders only their names, since where they lie is nobody's business."""
-    folders = {name: Path(getattr(settings, name)).name for name in ("data", "out", "not_brain", "cache")}
-    return dataclasses.asdict(settings) | folders
+def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:
+    """Share of the images that took no part in fitting, and are no brain MRI, that the artefact refuses."""
+    unseen = [k for k, fit in enumerate(others.for_fitting) if not fit]
+    predictions = classifier.predict([others.slices[k] for k in unseen])
+    refused = np.array([prediction.status == "refused" for prediction in predictions])
+    share = share_with_interval(refused, [others.groups[k] for k in unseen])
+    return {"refused": share, "unreadable": len(others.problems)}
+
+
+def without_folders(settings: dict) -> dict:
+    """Settings for a report: of folders only their names, since where they lie is nobody's business."""
+    named = {name: Path(settings[name]).name for name in ("data", "out", "not_brain", "cache")}
+    if Path(settings["init"]).exists():
+        named["init"] = Path(settings["init"]).resolve().parent.name  # runs/NAME/weights
+    return settings | named
 
 
 def write(folder: Path, net: TumorNet, config: dict, gate: Gate) -> TumorClassifier:

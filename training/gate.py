@@ -9,10 +9,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from model.classifier import TumorClassifier
+from model.network import STRIDE
 from model.preprocess import frame
 from model.scans import UnreadableScan, read
 
+from . import duplicates
 from .augment import CACHE_MARGIN, Strength, augment
+from .layouts import DataError
 from .phantoms import draw_other
 
 DRAWN, DRAWN_SIZE = 300, 160  # drawn images that are no brain MRI: noise, text, shapes, other body parts
@@ -25,21 +28,35 @@ class Gate(NamedTuple):
     bias: torch.Tensor  # float32 ()
 
 
-def fit_half(path: Path) -> bool:
-    """Whether a negative image is for fitting; the others are for measuring. Told by its name, so it never changes."""
-    return zlib.crc32(path.name.encode()) % 2 == 0
+class OtherImages(NamedTuple):
+    """Images that are no brain MRI; lists run in parallel."""
+
+    slices: list[np.ndarray]  # 2-D, as read
+    groups: list[str]  # near-duplicates, and neighbors in one scan that look like them, share a group
+    for_fitting: list[bool]  # by group; the others are for measuring
+    problems: list[str]  # a sentence for each file that could not be read
 
 
-def not_brain_frames(folder: Path, size: int, margin: float, for_fitting: bool) -> np.ndarray:
-    """uint8 (N, size, size) frames of one half of the images under `folder`; unreadable files are left out."""
-    frames = [np.zeros((0, size, size), dtype=np.uint8)]
+def read_other_images(folder: Path) -> OtherImages:
+    """Every image below `folder`, half of the groups for fitting. Raises DataError if there is none."""
+    files, slices, problems = [], [], []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if fit_half(path) == for_fitting:
-            try:
-                frames.append(frame(read(path).slices[0], size, margin)[0][None])
-            except UnreadableScan:
-                continue
-    return np.concatenate(frames)
+        try:
+            slices.append(read(path).slices[0])
+            files.append(path.relative_to(folder).as_posix())
+        except UnreadableScan as error:
+            problems.append(f"{path} is left out. {error}")
+    if not files:
+        raise DataError(f"{folder} holds no image that can be read. Name a folder of images that are no brain MRI.")
+    pairs = duplicates.near_pairs(np.stack([duplicates.thumbnails(pixels) for pixels in slices]))
+    groups = [files[first] for first in duplicates.clusters(len(files), [(i, j) for i, j, _ in pairs])]
+    # The group's name decides, so that a file stays on its side when others come or go.
+    return OtherImages(slices, groups, [zlib.crc32(group.encode()) % 2 == 0 for group in groups], problems)
+
+
+def framed(slices: list[np.ndarray], size: int, margin: float) -> torch.Tensor:
+    """Slices as the network sees them: uint8 (N, size, size)."""
+    return torch.from_numpy(np.stack([frame(pixels, size, margin)[0] for pixels in slices]))
 
 
 def varied(frames: torch.Tensor, size: int, seed: int) -> torch.Tensor:
@@ -47,28 +64,27 @@ def varied(frames: torch.Tensor, size: int, seed: int) -> torch.Tensor:
     torch.manual_seed(seed)
     boxes = torch.full((len(frames), 4), torch.nan)
     pieces = [
-        augment(part, box, size, 16, Strength())[0]
+        augment(part, box, size, STRIDE, Strength())[0]
         for part, box in zip(frames.split(256), boxes.split(256), strict=True)
     ]
     return torch.cat(pieces)[:, 0].round().to(torch.uint8)
 
 
 def fit_gate(
-    classifier: TumorClassifier, wide_frames: torch.Tensor, frames: torch.Tensor, not_brain: Path | None, seed: int
+    classifier: TumorClassifier, wide: torch.Tensor, served: torch.Tensor, others: list[np.ndarray], seed: int
 ) -> Gate:
     """Fit on features of the artefact's own int8 network.
 
-    Args: `wide_frames` training images framed with `CACHE_MARGIN`; `frames` the same framed as served; `not_brain` a
-    folder of images that are no brain MRI, half of which are used, besides drawn ones.
+    Args: the training images, uint8 (N, S, S), framed `wide` with `CACHE_MARGIN` and as `served`; `others`, slices that
+    are no brain MRI, which join the drawn ones.
     """
     size, margin = classifier.config["size"], classifier.config["margin"]
     drawn = [draw_other(seed=1_000_000 + k, size=DRAWN_SIZE) for k in range(DRAWN)]
-    negatives = [torch.from_numpy(np.stack([frame(image, size, margin)[0] for image in drawn]))]
-    if not_brain:
-        found = not_brain_frames(not_brain, size, margin, for_fitting=True)
-        wide = not_brain_frames(not_brain, wide_frames.shape[-1], CACHE_MARGIN, for_fitting=True)
-        negatives += [torch.from_numpy(found), varied(torch.from_numpy(wide), size, seed)]
-    brain = torch.cat((frames, varied(wide_frames, size, seed)))
+    negatives = [framed(drawn, size, margin)]
+    if others:
+        negatives.append(framed(others, size, margin))
+        negatives.append(varied(framed(others, wide.shape[-1], CACHE_MARGIN), size, seed))
+    brain = torch.cat((served, varied(wide, size, seed)))
     other = torch.cat(negatives)
     features = np.concatenate([classifier.outputs(part).features for part in (brain, other)])
     is_brain = np.arange(len(features)) < len(brain)

@@ -47,7 +47,7 @@ def git_commit() -> str:
     root = Path(__file__).parent
     try:
         commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=root, text=True, stderr=subprocess.DEVNULL)
-        dirty = subprocess.check_output(["git", "status", "--porcelain", "--untracked-files=no"], cwd=root, text=True)
+        dirty = subprocess.check_output(["git", "status", "--porcelain", "--", "*.py"], cwd=root.parent, text=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return commit.strip() + ("+" if dirty.strip() else "")

@@ -18,10 +18,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from model import CLASSES, NO_TUMOR
+from model.classifier import TUMOR_SEEN_FROM
+
+from .losses import PARTIAL
 
 RESAMPLES = 1000
 ECE_BINS = 15
-PARTIAL = len(CLASSES)  # the label "tumor": a tumor is there, its type is unknown
 SUMMARY = ("accuracy", "sensitivity_tumor", "specificity_tumor", "auc_tumor")  # what by_source and by_sequence hold
 
 
@@ -31,7 +33,7 @@ def measure(
     groups: Sequence[str],
     sources: Sequence[str] | None = None,
     sequences: Sequence[str] | None = None,
-    threshold: float = 0.5,
+    threshold: float = TUMOR_SEEN_FROM,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict:

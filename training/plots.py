@@ -16,6 +16,7 @@ from sklearn.metrics import auc, roc_curve
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 
 from .metrics import ECE_BINS, PARTIAL, confidence_gap
+from .validate import score as score_of
 
 INK, FAINT, GRID = "#1f2933", "#6b7785", "#e4e7eb"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#6b7785")  # of CLASSES; blue, vermilion, green after Okabe and Ito (2008)
@@ -59,23 +60,27 @@ def _figure(file: Path, width: float, height: float) -> Iterator[Figure]:
     Image.open(drawn).convert("RGB").quantize(128).save(file, "PNG", optimize=True)  # a palette: a third of the bytes
 
 
-def plot_history(epochs: Sequence[dict], file: Path, subtitle: str = "") -> None:
-    """Loss, and accuracy with macro-F1, against epochs; the best epoch is marked.
+def plot_history(epochs: Sequence[dict], file: Path) -> None:
+    """Loss, and accuracy with macro-F1, against epochs; the epoch whose weights were kept is marked.
 
     `epochs`: one dictionary for each, with `epoch`, `train_loss`, `val_loss`, `val_accuracy`, `val_macro_f1`.
     """
     number = [line["epoch"] for line in epochs]
-    best = max(epochs, key=lambda line: line["val_macro_f1"])
+    best = max(epochs, key=score_of)
     with _figure(file, 9.5, 4.2) as figure:
         loss, score = figure.subplots(1, 2)
-        _title(loss, "Loss", subtitle)
+        _title(loss, "Loss", "")
         loss.plot(
             number, [line["train_loss"] for line in epochs], color=SECOND, linestyle=(0, (4, 1.5)), label="training"
         )
         loss.plot(number, [line["val_loss"] for line in epochs], color=MAIN, label="validation")
         loss.set_ylim(bottom=0)
         loss.legend()
-        _title(score, "Validation score", f"best macro-F1 {best['val_macro_f1']:.3f} after epoch {best['epoch']}")
+        _title(
+            score,
+            "Validation score",
+            f"macro-F1 {best['val_macro_f1']:.3f} after epoch {best['epoch']}, which was kept",
+        )
         accuracies = [line["val_accuracy"] for line in epochs]
         score.plot(number, accuracies, color=COLORS[2], linestyle=(0, (4, 1.5)), label="accuracy")
         score.plot(number, [line["val_macro_f1"] for line in epochs], color=MAIN, label="macro-F1")
