@@ -18,7 +18,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: the only 
 
 import gradio as gr
 
-from model import CLASSES, DISPLAY_NAMES, NO_TUMOR, overlay, report, scans
+from model import CLASSES, DISPLAY_NAMES, overlay, report, scans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +30,14 @@ EXAMPLES = sorted((HERE / "examples").glob("*.png"))
 KEPT_SECONDS = 600  # an upload outlives its request by at most this, plus the minute between two sweeps
 TITLE = "Brain tumor on MRI"
 MODEL_IS_MISSING = "The model could not be loaded, so nothing can be classified. The server's log says why."
+NO_ANSWER = "Something went wrong while the model looked at this slice. The server's log says what."
 NUMBERS = f"""The four probabilities add up to 100 % and are calibrated: of all answers given with 80 %, about 80 % were
 right on patients that the model had not seen. They hold for slices like those it learned from: glioma, meningioma,
 pituitary tumor, or none of them. Another disease gets one of these four names all the same.
 
-The colors show where in the slice the named tumor's score comes from, relative to its strongest point: the white line
-encloses all that reaches half of it. It is where the model looks, not where a tumor ends.
+If the three tumors together are at least as probable as no tumor, the colors show where in the slice the score of the
+likeliest of them comes from, relative to its strongest point: the white line encloses all that reaches half of it. It
+is where the model looks, not where a tumor ends.
 
 A file can be {scans.READABLE}, of 8 or 16 bit, up to {scans.MAX_BYTES // 2**20} MB and
 {scans.MAX_PIXELS // 10**6} million pixels a slice. It is deleted from the server within
@@ -60,20 +62,23 @@ def model_is_missing() -> bool:
     return model.exception() is not None
 
 
-def classify_upload(path: str) -> Iterator[dict]:
+def classify_upload(path: str | None) -> Iterator[dict]:
     """Say beside the drop zone if the file is no image, and leave the last answer as it is; else show the answer."""
-    ready_for_the_next = {upload: None, examples: gr.Gallery(selected_index=None)}
+    if path is None:  # a second upload, taken away with the first one
+        return
     try:
         scan = scans.read(path)
     except scans.UnreadableScan as error:
         yield {problem: problem_html(Path(path).name, str(error)), upload: None}
         return
-    for changes in classify(scan):
-        yield ready_for_the_next | changes
+    yield {upload: None, examples: gr.Gallery(selected_index=None)}  # ready for the next, once: it may come at any time
+    yield from classify(scan)
 
 
-def classify_example(chosen: gr.SelectData) -> Iterator[dict]:
-    yield from classify(scans.read(EXAMPLES[chosen.index]))
+def classify_example(gallery: gr.Gallery) -> Iterator[dict]:
+    """Answer for the example that is selected by now: `gr.SelectData` would repeat the click that began to wait."""
+    if gallery.selected_index is not None:  # an upload has come between
+        yield from classify(scans.read(EXAMPLES[gallery.selected_index]))
 
 
 def classify(scan: scans.Scan) -> Iterator[dict]:
@@ -96,7 +101,11 @@ def classify(scan: scans.Scan) -> Iterator[dict]:
         return
     classifier = model.result()
     start = time.perf_counter()
-    (prediction,) = classifier.predict([pixels])
+    try:
+        (prediction,) = classifier.predict([pixels])
+    except Exception:  # unforeseen: its text is for the log, but nobody must be left waiting
+        yield {verdict: verdict_html("no answer", scan.name, NO_ANSWER)}
+        raise
     origin = f"{time.perf_counter() - start:.2f} s · weights {classifier.version}"
     if len(scan.slices) > 1:
         origin += f" · slice {middle + 1} of {len(scan.slices)}, the middle one"
@@ -106,20 +115,23 @@ def classify(scan: scans.Scan) -> Iterator[dict]:
 
 
 def findings(pixels: "np.ndarray", name: str, prediction: "Prediction") -> dict:
-    """The probabilities, and for a tumor the slice with its evidence: its absence is nowhere in particular."""
+    """The probabilities, and the evidence of the likeliest tumor if one is seen: absence is nowhere in particular."""
     by_name = {DISPLAY_NAMES[label]: probability for label, probability in prediction.probabilities.items()}
     changes = {probabilities: gr.Label(by_name, visible=True)}
-    if prediction.label != CLASSES[NO_TUMOR]:
-        evidence = prediction.evidence[CLASSES.index(prediction.label)]
+    if prediction.sees_tumor:
+        tumor = prediction.likeliest_tumor
+        evidence = prediction.evidence[CLASSES.index(tumor)]
         picture = overlay.evidence_picture(pixels, evidence, prediction.window)
-        title = f"Evidence of {DISPLAY_NAMES[prediction.label]}"
+        title = f"Evidence of {DISPLAY_NAMES[tumor]}"
         changes[evidence_image] = gr.Image(picture, visible=True, label=title, alt_text=f"{title} on {name}")
         changes[legend] = gr.HTML(visible=True)
     return changes
 
 
-def predict(file: str) -> list[dict]:
+def predict(file: str | None) -> list[dict]:
     """Classify every slice of one file: the entries that `python -m model FILE --json` prints."""
+    if file is None:
+        raise gr.Error("Send one file.", print_exception=False)
     if model_is_missing():
         raise gr.Error(MODEL_IS_MISSING, print_exception=False)
     return report.entries(model.result(), file, Path(file).name)
@@ -131,7 +143,7 @@ def problem_html(name: str, sentence: str) -> str:
 
 def verdict_html(status: str, name: str, sentence: str, reason: str = "", origin: str = "") -> str:
     badge = "brain MRI" if status == "accepted" else status
-    caveat = f"<p>{html.escape(reason)}</p>" if reason != sentence else ""
+    caveat = f"<p>{html.escape(reason)}</p>" if reason not in ("", sentence) else ""
     return (
         f'<div class="verdict {status}" role="status"><div class="about"><span class="badge">{badge}</span>'
         f'<span class="file">{html.escape(name)}</span><span class="origin">{html.escape(origin)}</span></div>'
@@ -175,6 +187,7 @@ with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEPT_SECO
                 [(str(path), caption(path)) for path in EXAMPLES],
                 label="Examples",
                 show_label=False,
+                type="filepath",
                 format="png",
                 columns=3,
                 height="auto",
@@ -199,10 +212,15 @@ with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEPT_SECO
         gr.Markdown(NUMBERS)
 
     shown = [problem, empty, result, verdict, slice_image, evidence_image, legend, probabilities]
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": "model"}
+    quiet = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "concurrency_id": "model",
+        "trigger_mode": "always_last",  # of what is asked during an answer, the last is answered next
+    }
     for asked in (
         upload.upload(classify_upload, upload, [upload, examples, *shown], **quiet),
-        examples.select(classify_example, None, shown, **quiet),
+        examples.select(classify_example, examples, shown, **quiet),
     ):
         asked.then(js=SCROLL_TO_ANSWER, api_visibility="private")
     # For gradio_client: the page itself has no such button.
@@ -232,7 +250,7 @@ def launch() -> None:
         ),
         css_paths=HERE / "app.css",
         max_file_size=scans.MAX_BYTES,
-        show_error=True,
+        show_error=False,  # of unforeseen exceptions, whose text is not for visitors; what `gr.Error` says is shown
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,

@@ -18,11 +18,13 @@ from . import CLASSES, DISPLAY_NAMES
 from .classifier import TumorClassifier
 from .report import entries, percent
 
-COLUMNS = ("file", "slice", "status", "reason", "label", *CLASSES, "brain_score", "seconds", "model")  # of the CSV
+ROUNDED = (*CLASSES, "tumor_probability", "brain_score")
+COLUMNS = ("file", "slice", "status", "reason", "label", *ROUNDED, "seconds", "model")  # of the CSV
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in the terminal's encoding
     try:
         classifier = TumorClassifier.from_folder(options.weights) if options.weights else TumorClassifier.default()
     except (OSError, ValueError) as error:
@@ -62,16 +64,16 @@ def _files(paths: list[Path]) -> Iterator[Path]:
 
 
 def _write_json(answers: list[dict]) -> None:
-    print(json.dumps(answers, indent=2, ensure_ascii=False))
+    print(json.dumps(answers, indent=2))  # in ASCII: the one form that gives back any file name as it was
 
 
 def _write_csv(answers: list[dict]) -> None:
     writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for entry in answers:
-        numbers = {**(entry["probabilities"] or {}), "brain_score": entry["brain_score"]}
-        rounded = {name: "" if number is None else f"{number:.4f}" for name, number in numbers.items()}
-        writer.writerow(entry | rounded)
+        row = entry | (entry["probabilities"] or {})
+        rounded = {name: "" if row.get(name) is None else f"{row[name]:.4f}" for name in ROUNDED}
+        writer.writerow(row | rounded)
 
 
 def _write_table(answers: list[dict]) -> None:

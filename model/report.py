@@ -15,14 +15,15 @@ def entries(classifier: "TumorClassifier", source: str | Path | bytes, name: str
 
     Args: as `scans.read`; `name` is what the entries call the file.
     Returns: JSON-ready dictionaries, in the order of the slices, each with `file`, `slice` (from 1), `status`
-        (accepted, doubtful, refused or unreadable), `reason`, `label`, `probabilities` {class: p}, `brain_score`,
-        `seconds` and `model`. A file that cannot be read gives one entry; its label, probabilities... are None.
+        (accepted, doubtful, refused or unreadable), `reason`, `label`, `probabilities` {class: p},
+        `tumor_probability`, `brain_score`, `seconds` and `model`. A file that cannot be read gives one entry; its
+        label, probabilities... are None.
     """
     start = time.perf_counter()
     try:
         slices = scans.read(source, name).slices
     except scans.UnreadableScan as error:
-        nothing = dict.fromkeys(("label", "probabilities", "brain_score"))
+        nothing = dict.fromkeys(("label", "probabilities", "tumor_probability", "brain_score"))
         found = [{"status": "unreadable", "reason": str(error), **nothing}]
     else:
         found = [prediction.as_dict() for prediction in classifier.predict(slices)]
@@ -38,6 +39,8 @@ def sentence(prediction: "Prediction") -> str:
     if prediction.status == "refused":
         return prediction.reason
     no_tumor = prediction.label == CLASSES[NO_TUMOR]
+    if no_tumor and prediction.sees_tumor:  # more probable than each of the three tumors, not than all together
+        return f"A tumor is more likely than not ({percent(prediction.tumor_probability)}), but which one is open."
     finding = "no tumor" if no_tumor else f"a {DISPLAY_NAMES[prediction.label]}"
     probability = percent(prediction.probabilities[prediction.label])
     if prediction.status == "doubtful":

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from model import DISPLAY_NAMES, overlay, report, scans
+from model import CLASSES, DISPLAY_NAMES, overlay, report, scans
 from tests.server import REPOSITORY, running_app, write_random_weights
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
@@ -127,7 +127,7 @@ def test_an_example_is_answered_by_one_click(visit, app_server, classifier, view
     assert page.evaluate("document.documentElement.scrollWidth") <= VIEWS[view]["viewport"]["width"]
 
 
-def test_an_upload_of_16_bit_shows_the_slice_upright_and_its_evidence(visit, app_server, classifier, head_file):
+def test_an_upload_of_16_bit_shows_slice_and_evidence_upright_and_in_place(visit, app_server, classifier, head_file):
     (pixels,) = scans.read(head_file).slices
     (prediction,) = classifier.predict([pixels])
     page = visit(app_server)
@@ -138,9 +138,34 @@ def test_an_upload_of_16_bit_shows_the_slice_upright_and_its_evidence(visit, app
     shown = shown_picture(page, "#slice")
     expected = overlay.picture(pixels)
     np.testing.assert_array_equal(shown, np.stack([expected] * 3, axis=2) if shown.ndim == 3 else expected)
-    if prediction.label != "notumor":
-        assert shown_picture(page, "#evidence").shape == (*expected.shape, 3)
     photograph(page, "desktop-upload")
+
+    assert prediction.sees_tumor
+    share = prediction.evidence[CLASSES.index(prediction.likeliest_tumor)]
+    shown, expected = shown_picture(page, "#evidence"), overlay.evidence_picture(pixels, share, prediction.window)
+    np.testing.assert_array_equal(shown, expected)
+    for wrong in (share[:, ::-1], share[::-1], share.T, np.roll(share, 1, axis=1)):  # the map is off-center: all show
+        picture = overlay.evidence_picture(pixels, wrong, prediction.window)
+        assert (picture != expected).any(axis=2).mean() > 0.05
+
+
+def test_of_uploads_and_of_clicks_in_a_row_the_last_one_has_the_last_word(visit, weights, head_file, tmp_path):
+    def settled_answer(name):
+        answer(page, name)
+        page.wait_for_timeout(1000)  # an answer that is not wanted any more would come now
+        answer(page, name)
+        expect(page.locator("#slice img")).to_have_attribute("alt", f"The slice {name}")
+
+    with running_app(tmp_path / "log", weights) as url:
+        page = visit(url)
+        upload(page, EXAMPLES[1])
+        page.locator("#verdict .reading").wait_for()  # it waits for the model to load
+        upload(page, head_file)
+        settled_answer(head_file.name)
+        for k in (0, 1, 2):
+            page.locator("#examples button").nth(k).click()
+        settled_answer(EXAMPLES[2].name)
+        page.close()  # before the server goes
 
 
 @pytest.mark.parametrize("view", VIEWS)

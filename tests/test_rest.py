@@ -2,9 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from PIL import Image
 
 from model import CLASSES, report
@@ -41,16 +43,33 @@ def test_every_slice_of_a_file_is_answered_as_in_the_terminal(client, classifier
     for entry in entries:
         assert list(entry["probabilities"]) == list(CLASSES)
         assert sum(entry["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+        assert entry["tumor_probability"] == pytest.approx(1 - entry["probabilities"]["notumor"], abs=1e-6)
     for entry, expected in zip(entries, report.entries(classifier, volume, volume.name), strict=True):
         assert entry["status"] == expected["status"] and entry["label"] == expected["label"]
-        assert entry["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-3)
+        for key in ("probabilities", "tumor_probability", "brain_score"):
+            assert entry[key] == pytest.approx(expected[key], abs=1e-6)
 
 
 def test_a_file_that_is_no_image_is_an_entry_with_its_reason(client, tmp_path):
     (tmp_path / "notes.png").write_text("not a picture")
     (entry,) = ask(client, tmp_path / "notes.png")
-    assert entry["status"] == "unreadable" and entry["probabilities"] is None
+    assert entry["status"] == "unreadable"
+    assert entry["probabilities"] is None and entry["tumor_probability"] is None
     assert "no image that can be read here" in entry["reason"]
+
+
+def test_without_a_file_the_client_is_told_to_send_one(client):
+    with pytest.raises(AppError, match="Send one file"):
+        client.predict(None, api_name="/predict")
+
+
+def test_an_unforeseen_exception_keeps_its_text_to_itself(app_server):
+    never_uploaded = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
+    call = f"{app_server}gradio_api/call/predict"
+    event = httpx.post(call, json={"data": [never_uploaded]}).json()["event_id"]
+    told = httpx.get(f"{call}/{event}").text
+    assert "event: error" in told
+    assert "hostname" not in told and "cache" not in told
 
 
 def test_clients_at_once_get_the_answer_of_a_client_alone(client, volume):
