@@ -7,6 +7,7 @@ emits; unlike `torch.ao.quantization` it is not deprecated, and faster), else th
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -20,7 +21,6 @@ from .network import PatchLinear, ServedNet, TumorNet, patches, served, unserved
 FORMAT_VERSION = 1
 FILES = {"int8": "model.safetensors", "fp32": "model-fp32.safetensors"}
 CONFIG = "config.json"
-LEVELS = 127  # 7 bits for activations: no product saturates on processors without VNNI, so all give the same answer
 
 
 class DamagedWeights(ValueError):
@@ -34,10 +34,14 @@ def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Int8PatchLinear(nn.Module):
-    """A `PatchLinear` with int8 weights that quantizes its input at each call, before it is copied into patches."""
+    """A `PatchLinear` with int8 weights that quantizes its input at each call, before it is copied into patches.
 
-    def __init__(self, layer: PatchLinear, rows: Tensor, scale: Tensor):
+    `levels`: steps of the activation grid, as `activation_levels` finds them for this machine.
+    """
+
+    def __init__(self, layer: PatchLinear, rows: Tensor, scale: Tensor, levels: int):
         super().__init__()
+        self.levels = levels
         self.geometry = layer.kernel, layer.stride, layer.padding
         self.post = "relu" if layer.relu else "none"
         self.scale, self.bias = scale, layer.linear.bias.detach()
@@ -48,9 +52,9 @@ class Int8PatchLinear(nn.Module):
         """float32 (N, H, W, C) -> float32 (N, rows, columns, channels), as the layer that it stands for."""
         low, high = (float(bound) for bound in torch.aminmax(x))
         low, high = min(low, 0.0), max(high, 0.0)  # zero, the padding, must lie on the grid
-        step = max((high - low) / LEVELS, 1e-12)
+        step = max((high - low) / self.levels, 1e-12)
         zero = round(-low / step)
-        grid = torch.add(zero, x, alpha=1 / step).round_().clamp_(0, LEVELS).to(torch.uint8)
+        grid = torch.add(zero, x, alpha=1 / step).round_().clamp_(0, self.levels).to(torch.uint8)
         copied = patches(grid, *self.geometry, fill=zero)
         flat = copied.reshape(-1, copied.shape[-1])
         y = torch.ops.onednn.qlinear_pointwise(
@@ -71,14 +75,23 @@ class Int8PatchLinear(nn.Module):
         return y.view(*copied.shape[:3], -1)
 
 
-def has_int8_kernel() -> bool:
-    """Whether the installed PyTorch offers oneDNN's int8 linear on this processor."""
-    layer = PatchLinear(nn.Conv2d(4, 1, 1))
-    try:
-        Int8PatchLinear(layer, torch.ones(1, 4, dtype=torch.int8), torch.ones(1))(torch.ones(1, 1, 1, 4))
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return False
-    return True
+@cache
+def activation_levels() -> int:
+    """Steps of the finest activation grid that this machine's int8 kernel multiplies exactly; 0 if there is no kernel.
+
+    Processors with VNNI or AMX add products in 32 bits: 255. Others add pairs of them in 16, where two products of
+    255 and 127 saturate: 127.
+    """
+    layer, rows = PatchLinear(nn.Conv2d(64, 16, 1)), torch.full((16, 64), 127, dtype=torch.int8)
+    layer.linear.bias.data.zero_()
+    for levels in (255, 127):
+        try:
+            product = Int8PatchLinear(layer, rows, torch.ones(16), levels)(torch.ones(1, 1, 1, 64))
+        except (AttributeError, NotImplementedError, RuntimeError):
+            return 0
+        if torch.allclose(product, torch.tensor(64.0 * 127)):
+            return levels
+    return 0
 
 
 def patch_linears(net: ServedNet) -> dict[str, PatchLinear]:
@@ -151,7 +164,7 @@ def load_weights(
 ) -> tuple[ServedNet, dict[str, Tensor], dict]:
     """Rebuild the network of an artefact.
 
-    Args: `precision` of the file, "int8" or "fp32"; `kernel` for int8: "auto", "int8", or "float" (dequantized).
+    Args: `precision` of the file, "int8" or "fp32"; `kernel` "int8" where there is one, or "float" (dequantized).
     Returns: the network in evaluation mode, the extra tensors, the config. Raises `DamagedWeights`.
     """
     config, tensors = read_config(folder), read_tensors(folder, precision)
@@ -165,9 +178,10 @@ def load_weights(
         net.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         raise DamagedWeights(f"the weights in {folder} do not fit their config.json. Copy the folder again.") from error
-    if scales and (kernel == "int8" or (kernel == "auto" and has_int8_kernel())):
+    levels = activation_levels()
+    if scales and levels and kernel != "float":
         for name, layer in patch_linears(net).items():
-            net.set_submodule(name, Int8PatchLinear(layer, rows[name], scales[name]))
+            net.set_submodule(name, Int8PatchLinear(layer, rows[name], scales[name], levels))
     return net.eval(), extras, config
 
 

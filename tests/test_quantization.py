@@ -13,7 +13,7 @@ from model.quantization import (
     FILES,
     DamagedWeights,
     Int8PatchLinear,
-    has_int8_kernel,
+    activation_levels,
     load_trained,
     load_weights,
     make_config,
@@ -67,7 +67,7 @@ def test_int8_logits_stay_within_five_percent_of_the_spread(trained, folder):
 
 @torch.inference_mode()
 def test_int8_kernel_and_dequantized_fallback_agree(folder):
-    if not has_int8_kernel():
+    if not activation_levels():
         pytest.skip("this PyTorch has no int8 kernel: only the fallback is in use")
     images = blobs(16, seed=7)
     kernel = load_weights(folder, kernel="int8")[0]
@@ -79,15 +79,16 @@ def test_int8_kernel_and_dequantized_fallback_agree(folder):
 
 
 def test_int8_convolution_is_exact_where_the_activations_fit_the_grid():
-    if not has_int8_kernel():
+    if not activation_levels():
         pytest.skip("this PyTorch has no int8 kernel")
     rng = torch.Generator().manual_seed(8)
     conv = nn.Conv2d(3, 6, 3, stride=2, padding=1)
     rows = torch.randint(-127, 128, (6, 27), dtype=torch.int8, generator=rng)
     conv.weight.data = (rows.float() * 0.5).view(6, 3, 3, 3).permute(0, 3, 1, 2)  # a row is (k, k, channels)
-    x = torch.randint(-60, 68, (2, 3, 9, 9), generator=rng).float()
-    x[0, 0, 0, 0], x[0, 0, 0, 1] = -60, 67  # the range of a 7-bit grid with step 1
-    got = Int8PatchLinear(PatchLinear(conv), rows, torch.full((6,), 0.5))(x.permute(0, 2, 3, 1))
+    levels = activation_levels()
+    x = torch.randint(-60, levels - 59, (2, 3, 9, 9), generator=rng).float()
+    x[0, 0, 0, 0], x[0, 0, 0, 1] = -60, levels - 60  # the range of a grid with step 1
+    got = Int8PatchLinear(PatchLinear(conv), rows, torch.full((6,), 0.5), levels)(x.permute(0, 2, 3, 1))
     torch.testing.assert_close(got.permute(0, 3, 1, 2), conv(x), atol=1e-2, rtol=1e-5)
 
 
