@@ -133,11 +133,10 @@ def with_no_tumor(scores: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------- the served form
 
 
-def patches(x: Tensor, kernel: int, stride: int, padding: int, fill: int = 0) -> Tensor:
-    """(N, H, W, C) of any dtype, padded with `fill` -> a convolution's patches, (N, rows, columns, k * k * C)."""
+def patches(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """(N, H, W, C) of any dtype, padded already -> a convolution's patches, (N, rows, columns, k * k * C)."""
     if kernel == 1:
         return x[:, ::stride, ::stride]
-    x = F.pad(x, (0, 0, padding, padding, padding, padding), value=fill)
     n, height, width, channels = x.shape
     rows, columns = (height - kernel) // stride + 1, (width - kernel) // stride + 1
     sn, sh, sw, sc = x.stride()
@@ -169,7 +168,8 @@ class PatchLinear(nn.Module):
                 self.register_buffer("variance", bn.running_var * scale**2)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(patches(x, self.kernel, self.stride, self.padding))
+        p = self.padding
+        y = self.linear(patches(F.pad(x, (0, 0, p, p, p, p)), self.kernel, self.stride))
         return y.relu_() if self.relu else y
 
     def unfold_into(self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None = None) -> None:

@@ -50,12 +50,16 @@ class Int8PatchLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 (N, H, W, C) -> float32 (N, rows, columns, channels), as the layer that it stands for."""
-        low, high = (float(bound) for bound in torch.aminmax(x))
-        low, high = min(low, 0.0), max(high, 0.0)  # zero, the padding, must lie on the grid
+        kernel, stride, p = self.geometry
+        n, height, width, channels = x.shape
+        low, high = torch.aminmax(x)
+        low, high = min(low.item(), 0.0), max(high.item(), 0.0)  # zero, the padding, must lie on the grid
         step = max((high - low) / self.levels, 1e-12)
         zero = round(-low / step)
-        grid = torch.add(zero, x, alpha=1 / step).round_().clamp_(0, self.levels).to(torch.uint8)
-        copied = patches(grid, *self.geometry, fill=zero)
+        grid = torch.full((n, height + 2 * p, width + 2 * p, channels), zero, dtype=torch.uint8)
+        inside = grid[:, p : p + height, p : p + width]
+        inside.copy_(torch.add(zero + 0.5, x, alpha=1 / step))  # the copy cuts off, hence the half: it rounds
+        copied = patches(grid, kernel, stride)
         flat = copied.reshape(-1, copied.shape[-1])
         y = torch.ops.onednn.qlinear_pointwise(
             flat,
