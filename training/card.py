@@ -163,7 +163,7 @@ def _results(metrics: dict, keys: tuple[str, ...]) -> str:
         mind.append(
             "Vendor: the split that most projects quote, given to be comparable. All of its test tumors from figshare "
             "share a patient with its training part, so it flatters; and it is of weights trained for that on the "
-            "vendor's training part alone."
+            "vendor's training part alone, without tumor boxes, in a shorter run (BENCHMARKS.md)."
         )
     return _table(["", *SECTIONS.values(), "bear in mind"], rows) + "\n\n" + " ".join(mind)
 
