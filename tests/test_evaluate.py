@@ -114,7 +114,8 @@ def test_json_is_one_object_with_every_promised_figure(dataset, counter, capsys)
 
 
 def test_report_folder_holds_the_same_report_and_small_plots(dataset, counter, capsys, tmp_path):
-    line = {"epoch": 1, "train_loss": 1.0, "val_loss": 1.1, "val_accuracy": 0.5, "val_macro_f1": 0.4}
+    scores = {"val_accuracy": 0.5, "val_macro_f1": 0.4, "val_auc_tumor": 0.7}
+    line = {"epoch": 1, "train_loss": 1.0, "val_loss": 1.1} | scores
     (tmp_path / "run" / "history.jsonl").write_text(json.dumps(line) + "\n" + json.dumps(line | {"epoch": 2}) + "\n")
     assert main([*counter, "--data", str(dataset), "--json"]) == 0
     assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == json.loads(capsys.readouterr().out)
