@@ -115,6 +115,16 @@ def test_groups_beside_class_folders_are_honored_and_a_leaking_vendor_split_is_n
     assert not train & val
 
 
+def test_a_validation_split_that_shares_people_with_training_is_named(tmp_path, draw_head):
+    rows = ["path,label,group,split"]
+    for k, (group, split) in enumerate([("a", "train"), ("b", "train"), ("a", "val"), ("c", "val"), ("d", "test")]):
+        Image.fromarray(draw_head(k)).save(tmp_path / f"{k}.png")
+        rows.append(f"{k}.png,glioma,{group},{split}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    (problem,) = read_dataset(tmp_path).problems
+    assert "leaks: 1 of 2 val images" in problem
+
+
 @pytest.mark.parametrize("columns", [("Image", "Class"), ("filename", "tumor"), ("id", "label")])
 def test_table_of_zeros_and_ones_labels_a_folder_of_images(tmp_path, draw_head, columns):
     for i in range(4):

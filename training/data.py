@@ -265,15 +265,14 @@ def _contradictions(records: list[Record]) -> list[str]:
 
 
 def _leaks(records: list[Record]) -> list[str]:
-    """A sentence if groups cross the splits that came with the data."""
+    """A sentence for each held-out split that came with the data and shares groups with another."""
     splits_of = defaultdict(set)
     for record in records:
         splits_of[record.group].add(record.split)
-    crossing = [record for record in records if record.split == "test" and len(splits_of[record.group]) > 1]
-    if not crossing:
-        return []
-    tested = sum(record.split == "test" for record in records)
+    held_out = {split: [record for record in records if record.split == split] for split in ("test", "val")}
     return [
-        f"The split that came with the data leaks: {len(crossing)} of {tested} test images share a person or a "
+        f"The split that came with the data leaks: {crossing} of {len(images)} {split} images share a person or a "
         "near-duplicate with another split. Figures on it flatter."
+        for split, images in held_out.items()
+        if (crossing := sum(len(splits_of[record.group]) > 1 for record in images))
     ]
