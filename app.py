@@ -31,9 +31,10 @@ KEPT_SECONDS = 600  # an upload outlives its request by at most this, plus the m
 TITLE = "Brain tumor on MRI"
 MODEL_IS_MISSING = "The model could not be loaded, so nothing can be classified. The server's log says why."
 NO_ANSWER = "Something went wrong while the model looked at this slice. The server's log says what."
-NUMBERS = f"""The four probabilities add up to 100 % and are calibrated: of all answers given with 80 %, about 80 % were
-right on patients that the model had not seen. They hold for slices like those it learned from: glioma, meningioma,
-pituitary tumor, or none of them. Another disease gets one of these four names all the same.
+NUMBERS = f"""The four probabilities add up to 100 %. They were calibrated on the collections that the model learned
+from: there, of all answers given with 80 %, roughly 80 % were right on patients that it had not seen. On scans from
+elsewhere they were far off, and it named less than half of the images right: do not take them at their word. It knows
+glioma, meningioma, pituitary tumor, and none of them; another disease gets one of these four names all the same.
 
 If the three tumors together are at least as probable as no tumor, the colors show where in the slice the score of the
 likeliest of them comes from, relative to its strongest point: the white line encloses all that reaches half of it. It

@@ -1,10 +1,12 @@
 """Logits of the validation split -> the temperature that makes their probabilities honest."""
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
 
-from model import CLASSES, NO_TUMOR
+from model import CLASSES
+
+from .losses import log_probability
 
 RANGE = 0.05, 20.0  # a fit that ends at either bound tells of a broken network, not of its calibration
 
@@ -14,10 +16,8 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
 
     `logits` (N, 4); `labels` (N,) index into CLASSES, or 4 for a tumor of unknown type.
     """
-    log_p = log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
-    log_p_tumor = logsumexp(np.delete(log_p, NO_TUMOR, axis=1), axis=1)
-    by_label = np.column_stack([log_p, log_p_tumor])
-    return float(-by_label[np.arange(len(labels)), labels].mean())
+    scaled = torch.from_numpy(np.asarray(logits, dtype=np.float64) / temperature)
+    return -log_probability(scaled, torch.from_numpy(np.asarray(labels, dtype=np.int64))).mean().item()
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

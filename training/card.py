@@ -157,7 +157,8 @@ def _results(metrics: dict, keys: tuple[str, ...]) -> str:
             rows.append([title, *(_figure(r and r[key]) for r in reports), caveat])
     mind = [
         '"–": the set holds no such images. '
-        "External: no image of that source was seen in training or selection; it has no pituitary tumors."
+        "External: none of its images trained, chose or calibrated the weights; but its figures were read while the "
+        "recipe was being worked out (training/EXPERIMENTS.md), so it is no untouched test. It has no pituitary tumors."
     ]
     if metrics.get("vendor"):
         mind.append(
