@@ -9,7 +9,7 @@ import html
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +31,24 @@ KEPT_SECONDS = 600  # an upload outlives its request by at most this, plus the m
 TITLE = "Brain tumor on MRI"
 MODEL_IS_MISSING = "The model could not be loaded, so nothing can be classified. The server's log says why."
 NO_ANSWER = "Something went wrong while the model looked at this slice. The server's log says what."
-NUMBERS = f"""The four probabilities add up to 100 %. They were calibrated on the collections that the model learned
-from: there, of all answers given with 80 %, roughly 80 % were right on patients that it had not seen. On scans from
-elsewhere they were far off, and it named less than half of the images right: do not take them at their word. It knows
-glioma, meningioma, pituitary tumor, and none of them; another disease gets one of these four names all the same.
+NUMBERS = f"""The four probabilities add up to 100 %. They were calibrated on patients who took no part in training but
+come from the same collections. On scans from elsewhere they are less reliable: the model card says by how much, as far
+as it could be measured. The model knows glioma, meningioma, pituitary tumor, and none of them; another disease gets one
+of these four names all the same.
 
-If the three tumors together are at least as probable as no tumor, the colors show where in the slice the score of the
-likeliest of them comes from, relative to its strongest point: the white line encloses all that reaches half of it. It
-is where the model looks, not where a tumor ends.
+**Tumor** adds the three tumors up. From a threshold on it counts as seen, and that threshold is set so that a missed
+tumor weighs more than a false alarm: a tumor can be seen while no tumor is the most probable single answer. Sensitivity
+is the share of tumors seen, specificity the share of tumor-free slices in which none is seen.
+
+**Possible** are the answers that cannot be excluded. The list is made to hold the right one for the share of slices
+that stands beside it, if they are like those of training. Where it names more than one, the answer is called doubtful.
+
+A slice is refused if it does not look like a brain MRI, or lies too far from everything that the model has learned
+from; its probabilities would mean nothing.
+
+If a tumor counts as seen, the colors show where in the slice the score of the likeliest one comes from, relative to its
+strongest point: the white line encloses all that reaches half of it. It is where the model looks, not where a tumor
+ends.
 
 A file can be {scans.READABLE}, of 8 or 16 bit, up to {scans.MAX_BYTES // 2**20} MB and
 {scans.MAX_PIXELS // 10**6} million pixels a slice. It is deleted from the server within
@@ -110,9 +120,10 @@ def classify(scan: scans.Scan) -> Iterator[dict]:
     origin = f"{time.perf_counter() - start:.2f} s · weights {classifier.version}"
     if len(scan.slices) > 1:
         origin += f" · slice {middle + 1} of {len(scan.slices)}, the middle one"
-    sentence = report.sentence(prediction)
-    card = {verdict: verdict_html(prediction.status, scan.name, sentence, prediction.reason, origin)}
-    yield card | ({} if prediction.status == "refused" else findings(pixels, scan.name, prediction))
+    refused, sentence = prediction.status == "refused", report.sentence(prediction)
+    certainty = [] if refused else report.certainty(prediction, classifier.config)
+    card = {verdict: verdict_html(prediction.status, scan.name, sentence, prediction.reason, origin, certainty)}
+    yield card | ({} if refused else findings(pixels, scan.name, prediction))
 
 
 def findings(pixels: "np.ndarray", name: str, prediction: "Prediction") -> dict:
@@ -142,13 +153,26 @@ def problem_html(name: str, sentence: str) -> str:
     return f'<div class="problem" role="alert"><b>{html.escape(name)}</b> {html.escape(sentence)}</div>'
 
 
-def verdict_html(status: str, name: str, sentence: str, reason: str = "", origin: str = "") -> str:
+def verdict_html(
+    status: str,
+    name: str,
+    sentence: str,
+    reason: str = "",
+    origin: str = "",
+    certainty: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """The card with the answer; `certainty` as `report.certainty` gives it."""
     badge = "brain MRI" if status == "accepted" else status
     caveat = f"<p>{html.escape(reason)}</p>" if reason not in ("", sentence) else ""
+    rows = "".join(
+        f"<dt>{html.escape(what)}</dt><dd>{html.escape(answer)} <small>{html.escape(worth)}</small></dd>"
+        for what, answer, worth in certainty
+    )
+    facts = f"<dl>{rows}</dl>" if rows else ""
     return (
         f'<div class="verdict {status}" role="status"><div class="about"><span class="badge">{badge}</span>'
         f'<span class="file">{html.escape(name)}</span><span class="origin">{html.escape(origin)}</span></div>'
-        f"<h2>{html.escape(sentence)}</h2>{caveat}</div>"
+        f"<h2>{html.escape(sentence)}</h2>{caveat}{facts}</div>"
     )
 
 
@@ -166,7 +190,7 @@ HEADER = f"""<header><span class="notice">Research demo, not a medical device</s
 EXAMPLES_HEADING = '<h3 class="heading">Examples <small>drawn by a program: no patient</small></h3>'
 EMPTY = """<div class="empty"><h2>The answer appears here</h2><ol>
 <li><b>Is this a brain MRI?</b> Anything else is refused, with the reason.</li>
-<li><b>Which tumor?</b> Four calibrated probabilities: glioma, meningioma, pituitary tumor, no tumor.</li>
+<li><b>Which tumor?</b> Four calibrated probabilities, and which answers cannot be excluded.</li>
 <li><b>Where?</b> The slice with the evidence drawn on it.</li></ol></div>"""
 LEGEND = f"""<div class="legend"><span>less</span>
 <i style="background: linear-gradient(90deg, {", ".join(overlay.COLORS)})"></i>

@@ -16,10 +16,15 @@ from pathlib import Path
 
 from . import CLASSES, DISPLAY_NAMES
 from .classifier import TumorClassifier
-from .report import entries, percent
+from .report import entries
+from .wording import either, percent
 
-ROUNDED = (*CLASSES, "tumor_probability", "brain_score")
-COLUMNS = ("file", "slice", "status", "reason", "label", *ROUNDED, "seconds", "model")  # of the CSV
+ROUNDED = (*CLASSES, "tumor_probability", "threshold", "brain_score", "distance")
+COLUMNS = (  # of the CSV; prediction_set is a list with spaces, sees_tumor is yes or no
+    *("file", "slice", "status", "reason", "label", "prediction_set", "sees_tumor"),
+    *(*ROUNDED, "seconds", "model"),
+)
+SEES_TUMOR = {True: "yes", False: "no", None: ""}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,18 +78,21 @@ def _write_csv(answers: list[dict]) -> None:
     for entry in answers:
         row = entry | (entry["probabilities"] or {})
         rounded = {name: "" if row.get(name) is None else f"{row[name]:.4f}" for name in ROUNDED}
-        writer.writerow(row | rounded)
+        listed = " ".join(entry["prediction_set"] or ())
+        writer.writerow(row | rounded | {"prediction_set": listed, "sees_tumor": SEES_TUMOR[entry["sees_tumor"]]})
 
 
 def _write_table(answers: list[dict]) -> None:
-    rows = [("file", "status", *(DISPLAY_NAMES[name] for name in CLASSES))]
+    rows = [("file", "status", "tumor seen", *(DISPLAY_NAMES[name] for name in CLASSES), "possible")]
     with_pages = {entry["file"] for entry in answers if entry["slice"] > 1}
     for entry in answers:
         file = f"{entry['file']} [{entry['slice']}]" if entry["file"] in with_pages else entry["file"]
         if entry["status"] in ("accepted", "doubtful"):
-            cells = [percent(entry["probabilities"][name]) for name in CLASSES]
+            by_class = [percent(entry["probabilities"][name]) for name in CLASSES]
+            possible = either([DISPLAY_NAMES[name] for name in entry["prediction_set"]])
+            cells = [SEES_TUMOR[entry["sees_tumor"]], *by_class, possible]
         else:  # the probabilities of what is no brain MRI mean nothing
-            cells = ["-"] * len(CLASSES)
+            cells = ["-"] * (len(rows[0]) - 2)
         rows.append((file, entry["status"], *cells))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row, reason in zip(rows, ["", *(entry["reason"] for entry in answers)], strict=True):

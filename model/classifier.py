@@ -1,4 +1,4 @@
-"""Weights -> predictions: calibrated probabilities, where the evidence lies, and whether to trust the input at all."""
+"""Weights -> predictions: calibrated probabilities, where the evidence lies, and whether to trust input and answer."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,24 +9,39 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from . import CLASSES, NO_TUMOR
+from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
+from .familiarity import Familiarity
 from .preprocess import Window, frame
 from .quantization import FILES, DamagedWeights, load_weights
+from .wording import either
 
 EMBEDDED = Path(__file__).parent / "weights"  # the artefact that comes with this repository
-TUMOR_SEEN_FROM = 0.5  # of P(tumor) = 1 - P(no tumor): what is measured as seen is what the page calls seen
 UNDECIDED_BELOW = 0.5  # below it the classes other than the first are together more probable than the first
+
+BLANK = "The image is blank: every pixel has the same brightness. Choose a slice that shows the brain."
+NO_BRAIN = "This does not look like a brain MRI. Upload one slice of a brain MRI, without frames or text."
+TOO_STRANGE = (
+    "This is too unlike the brain MRI that the model has learned from for an answer to mean anything. "
+    "Upload a plain slice that shows the whole head: T1 with or without contrast agent, T2 or FLAIR."
+)
+STRANGE = (
+    "This differs from the brain MRI that the model has learned from: read the result with care, and compare it with "
+    "other slices of the scan."
+)
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What the model says of one slice."""
 
-    status: str  # "accepted", "doubtful" (read with care) or "refused" (no brain MRI: the class means nothing)
-    reason: str  # a sentence for the user; empty when accepted
+    status: str  # "accepted", "doubtful" (read with care) or "refused" (the class means nothing)
+    reason: str  # a sentence or two for the user; empty when accepted
     label: str  # the most probable class, one of CLASSES
     probabilities: dict[str, float]  # calibrated, in the order of CLASSES, sum 1
+    prediction_set: tuple[str, ...]  # the classes that cannot be excluded, of CLASSES, the most probable first
+    threshold: float  # the operating point: the probability of a tumor from which one counts as seen, 0..1
     brain_score: float  # 0..1: how sure the model is that this is a brain MRI
+    distance: float  # >= 0: how far the slice lies from the training images; 1 is ordinary
     evidence: np.ndarray  # float32 (classes, h, w), >= 0, each class sums to 1: where its score comes from
     window: Window  # where the evidence map lies on the slice, in its pixels
 
@@ -37,8 +52,8 @@ class Prediction:
 
     @property
     def sees_tumor(self) -> bool:
-        """Whether a tumor is more likely than none; `label` may still be "notumor" where no type is."""
-        return self.tumor_probability >= TUMOR_SEEN_FROM
+        """Whether P(tumor) reaches the operating point; `label` may still be "notumor", and the other way around."""
+        return self.tumor_probability >= self.threshold
 
     @property
     def likeliest_tumor(self) -> str:
@@ -51,9 +66,13 @@ class Prediction:
             "status": self.status,
             "reason": self.reason,
             "label": self.label,
+            "prediction_set": list(self.prediction_set),
             "probabilities": self.probabilities,
             "tumor_probability": self.tumor_probability,
+            "threshold": self.threshold,
+            "sees_tumor": self.sees_tumor,
             "brain_score": self.brain_score,
+            "distance": self.distance,
         }
 
 
@@ -62,6 +81,7 @@ class RawOutputs(NamedTuple):
 
     logits: np.ndarray  # float32 (N, classes)
     brain_scores: np.ndarray  # float32 (N,) in 0..1
+    distances: np.ndarray  # float32 (N,) >= 0, as in `Prediction`
     evidence: np.ndarray  # float32 (N, classes, h, w), as in `Prediction`
     features: np.ndarray  # float32 (N, D)
 
@@ -79,8 +99,9 @@ class TumorClassifier:
         self.version = f"{self.config['name']} {precision} {digest[:8]}"
         try:
             self.gate_weight, self.gate_bias = extras["gate.weight"], extras["gate.bias"]
+            self.familiarity = Familiarity(*(extras[f"familiarity.{name}"] for name in Familiarity._fields))
         except KeyError as error:
-            raise DamagedWeights(f"the weights in {folder} lack the gate. Copy the folder again.") from error
+            raise DamagedWeights(f"the weights in {folder} lack {error}. Copy the folder again.") from error
 
     @classmethod
     def from_folder(cls, folder: str | Path, precision: str = "int8") -> "TumorClassifier":
@@ -106,7 +127,7 @@ class TumorClassifier:
             shares = out.evidence / out.logits[:, :, None, None].where(out.logits[:, :, None, None] != 0, 1)
             even = torch.full_like(shares, 1 / shares[0, 0].numel())  # a logit of exactly 0 has no direction
             shares = torch.where(out.logits[:, :, None, None] != 0, shares, even)
-            pieces.append((out.logits, brain, shares, out.features))
+            pieces.append((out.logits, brain, self.familiarity.distance(out.features), shares, out.features))
         return RawOutputs(*(torch.cat(parts).numpy() for parts in zip(*pieces, strict=True)))
 
     def calibrate(self, logits: np.ndarray) -> np.ndarray:
@@ -118,42 +139,89 @@ class TumorClassifier:
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
+    @property
+    def threshold(self) -> float:
+        """The operating point: the probability of a tumor from which one counts as seen."""
+        return self.config["operating_point"]["threshold"]
+
+    def prediction_sets(self, probabilities: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (N, classes) -> bool (N, classes): the classes that cannot be excluded.
+
+        Those at or above a threshold that makes the set hold the true class for a stated share of the slices (split
+        conformal prediction, training/conformal.py), and always the most probable one: no set is empty.
+        """
+        probabilities = np.asarray(probabilities)
+        kept = probabilities >= self.config["prediction_set"]["keep_from"]
+        kept[np.arange(len(kept)), probabilities.argmax(1)] = True
+        return kept
+
     def predict(self, slices: Sequence[np.ndarray]) -> list[Prediction]:
         """Predictions for 2-D grey slices of any size and real dtype, in their order. Raises ValueError otherwise."""
         if not len(slices):
             return []
         size, margin = self.config["size"], self.config["margin"]
-        framed = [frame(pixels, size, margin) for pixels in slices]
-        frames = np.stack([square for square, _ in framed])
+        squares, windows = zip(*(frame(pixels, size, margin) for pixels in slices), strict=True)
+        frames = np.stack(squares)
         raw = self.outputs(frames)
         probabilities = self.calibrate(raw.logits)
-        predictions = []
-        for i, (square, window) in enumerate(framed):
-            label = CLASSES[int(probabilities[i].argmax())]
-            status, reason = self.judge(square, float(raw.brain_scores[i]), float(probabilities[i].max()))
-            by_class = dict(zip(CLASSES, probabilities[i].tolist(), strict=True))
-            score = float(raw.brain_scores[i])
-            predictions.append(Prediction(status, reason, label, by_class, score, raw.evidence[i], window))
-        return predictions
+        judged, sets = self.judge(frames, raw, probabilities), self.prediction_sets(probabilities)
+        return [
+            Prediction(
+                status=status,
+                reason=reason,
+                label=CLASSES[int(probabilities[i].argmax())],
+                probabilities=dict(zip(CLASSES, probabilities[i].tolist(), strict=True)),
+                prediction_set=by_probability(probabilities[i], sets[i]),
+                threshold=self.threshold,
+                brain_score=float(raw.brain_scores[i]),
+                distance=float(raw.distances[i]),
+                evidence=raw.evidence[i],
+                window=windows[i],
+            )
+            for i, (status, reason) in enumerate(judged)
+        ]
 
-    def judge(self, square: np.ndarray, brain_score: float, top_probability: float) -> tuple[str, str]:
-        """Status and reason for one framed slice (uint8), its brain score and its highest probability."""
-        limits = self.config["refusal"]
-        if not square.any():
-            return (
-                "refused",
-                "The image is blank: every pixel has the same brightness. Choose a slice that shows the brain.",
-            )
-        if brain_score < limits["refused_below"]:
-            return (
-                "refused",
-                "This does not look like a brain MRI. Upload one slice of a brain MRI, without frames or text.",
-            )
-        if brain_score < limits["doubtful_below"]:
-            return (
-                "doubtful",
-                "This differs from the brain MRI that the model has learned from: read the result with care.",
-            )
-        if top_probability < UNDECIDED_BELOW:
-            return "doubtful", "No class reaches 50 %: the model cannot tell which one it is."
-        return "accepted", ""
+    def judge(self, frames: np.ndarray, raw: RawOutputs, probabilities: np.ndarray) -> list[tuple[str, str]]:
+        """Status and reason of each slice.
+
+        Args: `frames` uint8 (N, S, S) as the network saw them, `raw` what it made of them, `probabilities` (N, classes)
+        calibrated.
+        A slice is refused for what it shows, never for what is answered: blank, then no brain MRI, then too far from
+        training. Doubts add up: first one about the slice, then one about the answer.
+        """
+        limits, sets = self.config["refusal"], self.prediction_sets(probabilities)
+        judged = []
+        for i, square in enumerate(frames):
+            score, distance = raw.brain_scores[i], raw.distances[i]
+            if not square.any():
+                judged.append(("refused", BLANK))
+            elif score < limits["refused_below"]:
+                judged.append(("refused", NO_BRAIN))
+            elif distance >= limits["refused_from"]:
+                judged.append(("refused", TOO_STRANGE))
+            else:
+                strange = score < limits["doubtful_below"] or distance >= limits["doubtful_from"]
+                doubts = [STRANGE] if strange else []
+                doubts += doubts_about_answer(probabilities[i], sets[i], self.threshold)
+                judged.append(("doubtful", " ".join(doubts)) if doubts else ("accepted", ""))
+        return judged
+
+
+def by_probability(probabilities: np.ndarray, kept: np.ndarray) -> tuple[str, ...]:
+    """The names of the classes that are kept, the most probable first."""
+    return tuple(CLASSES[k] for k in np.argsort(-probabilities, kind="stable") if kept[k])
+
+
+def doubts_about_answer(probabilities: np.ndarray, kept: np.ndarray, threshold: float) -> list[str]:
+    """What keeps one slice's answer open, in a sentence; empty if nothing does. The weightiest doubt is named alone."""
+    names = [DISPLAY_NAMES[name] for name in by_probability(probabilities, kept)]
+    if len(names) > 1:
+        return [f"{either(names).capitalize()}: the model cannot tell which."]
+    if probabilities.max() < UNDECIDED_BELOW:
+        return ["No class reaches 50 %: the model cannot tell which one it is."]
+    tumor_seen = 1 - probabilities[NO_TUMOR] >= threshold
+    if tumor_seen and probabilities.argmax() == NO_TUMOR:
+        return ["The most probable class is no tumor, but a tumor is probable enough to count as seen."]
+    if not tumor_seen and probabilities.argmax() != NO_TUMOR:
+        return ["The most probable class is a tumor, but it is not probable enough to count as seen."]
+    return []

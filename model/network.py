@@ -1,8 +1,9 @@
-"""The network: a residual CNN for grey slices that scores every position and pools the scores into four logits.
+"""The network: MobileNetV2 for grey slices that scores every position and pools the scores into four logits.
 
-Trained form (`TumorNet`): ResNet-18 layout (He et al. 2015, arXiv:1512.03385) with torchvision's parameter names,
-so that its ImageNet weights fit at width 64; one grey channel; BatchNorm. Served form (`served`): BatchNorm folded into
-the convolutions and each of them rewritten as `nn.Linear` over patches, so that dynamic quantization covers them all.
+Trained form (`TumorNet`): the body of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with torchvision's parameter
+names, so that ImageNet weights fit; one grey channel; BatchNorm. Served form (`served`): BatchNorm folded into the
+convolutions, and each of them but the depthwise ones (3 % of the weights) rewritten as `nn.Linear`, so that dynamic
+quantization covers them.
 """
 
 import copy
@@ -14,9 +15,20 @@ from torch import Tensor, nn
 
 from . import CLASSES
 
-WIDTHS = {"small": 32, "medium": 48, "resnet18": 64}  # channels of the first stage; they double at each later one
-STAGES = ("layer1", "layer2", "layer3", "layer4")
+STEM = 32  # channels
+STAGES = (  # expansion, channels, blocks, stride of the first block
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 STRIDE = 16  # pixels of the input for each position of the evidence map
+NEAR, WIDE = 96, 320  # channels of the last block at stride 16, and of the last one at 32
+NEAR_BLOCKS = 14  # the stem and the blocks up to the last one at stride 16
+FEATURES = NEAR + WIDE
 PIXEL_MEAN, PIXEL_STD = 0.20, 0.22  # of framed training slices scaled to 0..1
 
 
@@ -26,7 +38,7 @@ class Output(NamedTuple):
     logits: Tensor  # (N, C)
     evidence: Tensor  # (N, C, h, w): each position's share of the logit; sums to it over h, w
     scores: Tensor  # (N, C, h, w): what each position says by itself; 0 for "no tumor"
-    features: Tensor  # (N, D): pooled activations, for telling brain MRI from anything else
+    features: Tensor  # (N, FEATURES): pooled activations, for telling brain MRI from anything else
 
 
 class EvidencePool(nn.Module):
@@ -58,62 +70,81 @@ class EvidencePool(nn.Module):
         return torch.cat((logits, no_tumor), 1), torch.cat((evidence, spread), 1)
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions and a shortcut (torchvision's `BasicBlock`, names included)."""
+class ConvNorm(nn.Sequential):
+    """Convolution, BatchNorm, ReLU6 (torchvision's `Conv2dNormActivation`, names included)."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int):
+    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1):
+        conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        super().__init__(conv, nn.BatchNorm2d(channels), nn.ReLU6())
+
+    def learned(self) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+        return self[0], self[1]
+
+
+class InvertedResidual(nn.Module):
+    """Widen with 1x1, filter each channel with 3x3, narrow with 1x1, and add the input where the shapes agree."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, expansion: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample = None
-        if stride != 1 or channels_in != channels:
-            shortcut = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
+        hidden = channels_in * expansion
+        widen = [ConvNorm(channels_in, hidden, 1)] if expansion > 1 else []
+        narrow = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.conv = nn.Sequential(
+            *widen, ConvNorm(hidden, hidden, 3, stride, groups=hidden), narrow, nn.BatchNorm2d(channels)
+        )
+        self.adds = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+        return x + self.conv(x) if self.adds else self.conv(x)
 
 
-def stage(channels_in: int, channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Residual(channels_in, channels, stride), Residual(channels, channels, 1))
+def body() -> nn.Sequential:
+    """The stem and the 17 blocks."""
+    blocks: list[nn.Module] = [ConvNorm(1, STEM, 3, 2)]
+    channels_in = STEM
+    for expansion, channels, count, stride in STAGES:
+        for k in range(count):
+            blocks.append(InvertedResidual(channels_in, channels, stride if k == 0 else 1, expansion))
+            channels_in = channels
+    return nn.Sequential(*blocks)
 
 
 class TumorNet(nn.Module):
-    """The trained form. `width`: channels of the first stage, as in `WIDTHS`; `dropout`: share of channels dropped."""
+    """The trained form.
 
-    def __init__(self, width: int = WIDTHS["small"], dropout: float = 0.0):
+    `dropout`: share of channels dropped before the scores; `frozen`: how many of the first parts of the body (the stem,
+    then the blocks) keep their weights, and what BatchNorm has seen, while the others are trained.
+    """
+
+    def __init__(self, dropout: float = 0.0, frozen: int = 0):
         super().__init__()
-        self.width = width
         tumor_types = len(CLASSES) - 1
+        self.frozen = frozen
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN))
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD))
-        self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.layer1 = stage(width, width, 1)
-        self.layer2 = stage(width, 2 * width, 2)
-        self.layer3 = stage(2 * width, 4 * width, 2)
-        self.layer4 = stage(4 * width, 8 * width, 2)
+        self.features = body()
         self.dropout = nn.Dropout2d(dropout)
-        self.score_near = nn.Conv2d(4 * width, tumor_types, 1)  # from layer3: sharp in place
-        self.score_wide = nn.Conv2d(8 * width, tumor_types, 1)  # from layer4: sees the whole head
+        self.score_near = nn.Conv2d(NEAR, tumor_types, 1)  # at stride 16: sharp in place
+        self.score_wide = nn.Conv2d(WIDE, tumor_types, 1)  # at stride 32: sees the whole head
         self.pool = EvidencePool(tumor_types)
-        for module in self.modules():
+        for module in self.features.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
         for head in (self.score_near, self.score_wide):
             nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(head.bias)
+        self.features[:frozen].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "TumorNet":
+        super().train(mode)
+        self.features[: self.frozen].eval()
+        return self
 
     def forward(self, images: Tensor) -> Output:
         """(N, 1, S, S) uint8 or float32 in 0..255, S a multiple of 32 -> `Output` with h = w = S / 16."""
         x = (images.float() / 255 - self.pixel_mean) / self.pixel_std
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        near = self.layer3(self.layer2(self.layer1(x)))
-        wide = self.layer4(near)
+        near = self.features[:NEAR_BLOCKS](x)
+        wide = self.features[NEAR_BLOCKS:](near)
         features = torch.cat((near.mean((2, 3)), wide.mean((2, 3))), 1).float()
         scores = self.score_near(self.dropout(near)) + enlarge(self.score_wide(self.dropout(wide)))
         scores = scores.float()  # pooled in full precision under autocast too
@@ -144,33 +175,51 @@ def patches(x: Tensor, kernel: int, stride: int) -> Tensor:
     return views.reshape(n, rows, columns, -1)
 
 
-class PatchLinear(nn.Module):
-    """A convolution, the BatchNorm after it and perhaps ReLU as `nn.Linear` over patches of an (N, H, W, C) tensor.
+def folded(conv: nn.Conv2d, bn: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution that does what `conv` and the BatchNorm after it do in evaluation mode."""
+    if bn is None:
+        return conv.weight.detach(), conv.bias.detach()
+    scale = (bn.weight * torch.rsqrt(bn.running_var + bn.eps)).detach()
+    return conv.weight.detach() * scale[:, None, None, None], bn.bias.detach() - bn.running_mean * scale
 
-    The buffers keep what BatchNorm had seen of the folded convolution's output; serving does not read them, fine-tuning
-    goes on from them (`unserved`).
-    """
 
-    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None = None, relu: bool = False):
+class Seen(nn.Module):
+    """What BatchNorm had seen of a folded convolution's output: serving never reads it, fine-tuning goes on from it."""
+
+    def __init__(self, bn: nn.BatchNorm2d):
         super().__init__()
-        self.relu = relu
+        scale = (bn.weight * torch.rsqrt(bn.running_var + bn.eps)).detach()
+        self.register_buffer("mean", bn.running_mean * scale)
+        self.register_buffer("variance", bn.running_var * scale**2)
+
+    def unfold_into(self, bn: nn.BatchNorm2d, bias: Tensor) -> None:
+        """Make `bn` add `bias` to its input and nothing else, in training mode nearly so."""
+        with torch.no_grad():
+            bn.running_mean.copy_(self.mean)
+            bn.running_var.copy_(self.variance)
+            bn.weight.copy_((self.variance + bn.eps).sqrt())
+            bn.bias.copy_(bias + self.mean)
+
+
+class PatchLinear(nn.Module):
+    """A convolution, the BatchNorm after it and perhaps ReLU6 as `nn.Linear` over patches of an (N, H, W, C) tensor."""
+
+    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None = None, relu6: bool = False):
+        super().__init__()
+        self.relu6 = relu6
         self.kernel, self.stride, self.padding = conv.kernel_size[0], conv.stride[0], conv.padding[0]
-        channels, channels_in, k, _ = conv.weight.shape
+        weight, bias = folded(conv, bn)
+        channels, channels_in, k, _ = weight.shape
         self.linear = nn.Linear(k * k * channels_in, channels)
         with torch.no_grad():
-            scale = torch.ones(channels) if bn is None else bn.weight * torch.rsqrt(bn.running_var + bn.eps)
-            mean = torch.zeros(channels) if bn is None else bn.running_mean
-            weight = conv.weight * scale[:, None, None, None]
             self.linear.weight.copy_(weight.permute(0, 2, 3, 1).reshape(channels, -1))
-            self.linear.bias.copy_(conv.bias if bn is None else bn.bias - mean * scale)
-            if bn is not None:
-                self.register_buffer("mean", mean * scale)
-                self.register_buffer("variance", bn.running_var * scale**2)
+            self.linear.bias.copy_(bias)
+        self.seen = None if bn is None else Seen(bn)
 
     def forward(self, x: Tensor) -> Tensor:
         p = self.padding
-        y = self.linear(patches(F.pad(x, (0, 0, p, p, p, p)), self.kernel, self.stride))
-        return y.relu_() if self.relu else y
+        y = self.linear(patches(F.pad(x, (0, 0, p, p, p, p)) if p else x, self.kernel, self.stride))
+        return y.clamp_(0, 6) if self.relu6 else y
 
     def unfold_into(self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None = None) -> None:
         """The way back: fill `conv` and `bn` so that they compute the same, and nearly so in training mode."""
@@ -179,48 +228,73 @@ class PatchLinear(nn.Module):
             conv.weight.copy_(self.linear.weight.view(channels, k, k, channels_in).permute(0, 3, 1, 2))
             if bn is None:
                 conv.bias.copy_(self.linear.bias)
-                return
-            bn.running_mean.copy_(self.mean)
-            bn.running_var.copy_(self.variance)
-            bn.weight.copy_((self.variance + bn.eps).sqrt())
-            bn.bias.copy_(self.linear.bias + self.mean)
+            else:
+                self.seen.unfold_into(bn, self.linear.bias)
+
+
+class Depthwise(nn.Module):
+    """A depthwise convolution, its BatchNorm and ReLU6 over an (N, H, W, C) tensor; it stays in float32."""
+
+    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d):
+        super().__init__()
+        self.stride, self.padding = conv.stride[0], conv.padding[0]
+        weight, bias = folded(conv, bn)
+        self.weight, self.bias = nn.Parameter(weight.clone()), nn.Parameter(bias)
+        self.seen = Seen(bn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.permute(0, 3, 1, 2)  # a view, channels-last: what oneDNN wants
+        y = F.conv2d(channels, self.weight, self.bias, self.stride, self.padding, groups=len(self.weight))
+        return y.permute(0, 2, 3, 1).clamp_(0, 6)
+
+    def unfold_into(self, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
+        """As `PatchLinear.unfold_into`."""
+        with torch.no_grad():
+            conv.weight.copy_(self.weight)
+        self.seen.unfold_into(bn, self.bias)
 
 
 class ServedResidual(nn.Module):
-    """`Residual` over (N, H, W, C), for inference only: it works in place."""
+    """`InvertedResidual` over (N, H, W, C), for inference only: it works in place."""
 
-    def __init__(self, block: Residual):
+    def __init__(self, block: InvertedResidual):
         super().__init__()
-        self.conv1 = PatchLinear(block.conv1, block.bn1, relu=True)
-        self.conv2 = PatchLinear(block.conv2, block.bn2)
-        self.shortcut = None if block.downsample is None else PatchLinear(*block.downsample)
+        *widen, filtered, narrow, norm = block.conv
+        self.widen = PatchLinear(*widen[0].learned(), relu6=True) if widen else None
+        self.filter = Depthwise(*filtered.learned())
+        self.narrow = PatchLinear(narrow, norm)
+        self.adds = block.adds
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.shortcut is None else self.shortcut(x)
-        return self.conv2(self.conv1(x)).add_(shortcut).relu_()
+        y = self.narrow(self.filter(x if self.widen is None else self.widen(x)))
+        return y.add_(x) if self.adds else y
+
+    def unfold_into(self, block: InvertedResidual) -> None:
+        *widen, filtered, narrow, norm = block.conv
+        if widen:
+            self.widen.unfold_into(*widen[0].learned())
+        self.filter.unfold_into(*filtered.learned())
+        self.narrow.unfold_into(narrow, norm)
 
 
 class ServedNet(nn.Module):
-    """The served form of `net`: the same function for inference (test: within 1e-5), every weight in an `nn.Linear`."""
+    """The served form of `net`: the same function for inference (test: within 1e-5)."""
 
     def __init__(self, net: TumorNet):
         super().__init__()
-        self.width = net.width
         self.register_buffer("pixel_mean", net.pixel_mean.clone())
         self.register_buffer("pixel_std", net.pixel_std.clone())
-        self.stem = PatchLinear(net.conv1, net.bn1, relu=True)
-        for name in STAGES:
-            setattr(self, name, nn.Sequential(*map(ServedResidual, getattr(net, name))))
+        stem, *blocks = net.features
+        self.stem = PatchLinear(*stem.learned(), relu6=True)
+        self.blocks = nn.Sequential(*map(ServedResidual, blocks))
         self.score_near, self.score_wide = PatchLinear(net.score_near), PatchLinear(net.score_wide)
         self.pool = copy.deepcopy(net.pool)
 
     def forward(self, images: Tensor) -> Output:
         """As `TumorNet.forward`, without gradients."""
         x = (images.float() / 255 - self.pixel_mean) / self.pixel_std
-        x = self.stem(x.permute(0, 2, 3, 1))
-        x = F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
-        near = self.layer3(self.layer2(self.layer1(x)))
-        wide = self.layer4(near)
+        near = self.blocks[: NEAR_BLOCKS - 1](self.stem(x.permute(0, 2, 3, 1)))
+        wide = self.blocks[NEAR_BLOCKS - 1 :](near)
         features = torch.cat((near.mean((1, 2)), wide.mean((1, 2))), 1)
         scores = self.score_near(near).permute(0, 3, 1, 2) + enlarge(self.score_wide(wide).permute(0, 3, 1, 2))
         logits, evidence = self.pool(scores)
@@ -234,16 +308,13 @@ def served(net: TumorNet) -> ServedNet:
 
 def unserved(served_net: ServedNet) -> TumorNet:
     """A trainable network that computes what `served_net` (float weights) computes."""
-    net = TumorNet(served_net.width).eval()
+    net = TumorNet().eval()
     net.load_state_dict({"pixel_mean": served_net.pixel_mean, "pixel_std": served_net.pixel_std}, strict=False)
     net.pool.load_state_dict(served_net.pool.state_dict())
-    served_net.stem.unfold_into(net.conv1, net.bn1)
     served_net.score_near.unfold_into(net.score_near)
     served_net.score_wide.unfold_into(net.score_wide)
-    for name in STAGES:
-        for block, from_block in zip(getattr(net, name), getattr(served_net, name), strict=True):
-            from_block.conv1.unfold_into(block.conv1, block.bn1)
-            from_block.conv2.unfold_into(block.conv2, block.bn2)
-            if block.downsample is not None:
-                from_block.shortcut.unfold_into(*block.downsample)
+    stem, *blocks = net.features
+    served_net.stem.unfold_into(*stem.learned())
+    for block, from_block in zip(blocks, served_net.blocks, strict=True):
+        from_block.unfold_into(block)
     return net

@@ -5,9 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import CLASSES, DISPLAY_NAMES, NO_TUMOR, scans
+from .wording import either, percent
 
 if TYPE_CHECKING:
     from .classifier import Prediction, TumorClassifier
+
+ANSWERED = (  # what an entry holds that only a slice that was read can have, besides status and reason
+    *("label", "prediction_set", "probabilities", "tumor_probability", "threshold", "sees_tumor"),
+    *("brain_score", "distance"),
+)
 
 
 def entries(classifier: "TumorClassifier", source: str | Path | bytes, name: str) -> list[dict]:
@@ -15,15 +21,15 @@ def entries(classifier: "TumorClassifier", source: str | Path | bytes, name: str
 
     Args: as `scans.read`; `name` is what the entries call the file.
     Returns: JSON-ready dictionaries, in the order of the slices, each with `file`, `slice` (from 1), `status`
-        (accepted, doubtful, refused or unreadable), `reason`, `label`, `probabilities` {class: p},
-        `tumor_probability`, `brain_score`, `seconds` and `model`. A file that cannot be read gives one entry; its
-        label, probabilities... are None.
+        (accepted, doubtful, refused or unreadable), `reason`, `label`, `prediction_set` [class], `probabilities`
+        {class: p}, `tumor_probability`, `threshold` (the operating point), `sees_tumor`, `brain_score`, `distance`,
+        `seconds` and `model`. A file that cannot be read gives one entry; its label, probabilities... are None.
     """
     start = time.perf_counter()
     try:
         slices = scans.read(source, name).slices
     except scans.UnreadableScan as error:
-        nothing = dict.fromkeys(("label", "probabilities", "tumor_probability", "brain_score"))
+        nothing = dict.fromkeys(ANSWERED)
         found = [{"status": "unreadable", "reason": str(error), **nothing}]
     else:
         found = [prediction.as_dict() for prediction in classifier.predict(slices)]
@@ -35,23 +41,41 @@ def entries(classifier: "TumorClassifier", source: str | Path | bytes, name: str
 
 
 def sentence(prediction: "Prediction") -> str:
-    """The answer in plain words; for a refused slice its reason, since its probabilities mean nothing."""
+    """The answer in plain words; for a refused slice its reason, since its probabilities mean nothing.
+
+    That there is no evidence of a tumor is said only where P(tumor) stays below the operating point.
+    """
     if prediction.status == "refused":
         return prediction.reason
-    no_tumor = prediction.label == CLASSES[NO_TUMOR]
+    tumor, no_tumor = percent(prediction.tumor_probability), prediction.label == CLASSES[NO_TUMOR]
     if no_tumor and prediction.sees_tumor:  # more probable than each of the three tumors, not than all together
-        return f"A tumor is more likely than not ({percent(prediction.tumor_probability)}), but which one is open."
-    finding = "no tumor" if no_tumor else f"a {DISPLAY_NAMES[prediction.label]}"
+        if prediction.tumor_probability > 0.5:
+            return f"A tumor is more likely than not ({tumor}), but which one is open."
+        return f"A tumor cannot be ruled out ({tumor}), although its absence is more likely."
+    finding = DISPLAY_NAMES[prediction.label] if no_tumor else f"a {DISPLAY_NAMES[prediction.label]}"
     probability = percent(prediction.probabilities[prediction.label])
-    if prediction.status == "doubtful":
+    if prediction.status == "doubtful" or (not no_tumor and not prediction.sees_tumor):
         return f"The model leans towards {finding} ({probability})."
     return f"The model sees {'no evidence of a tumor' if no_tumor else f'evidence of {finding}'} ({probability})."
 
 
-def percent(probability: float) -> str:
-    """A probability for reading; never a certainty that no model has."""
-    if probability > 0.99:
-        return "over 99 %"
-    if probability < 0.01:
-        return "under 1 %"
-    return f"{100 * probability:.0f} %"
+def certainty(prediction: "Prediction", config: dict) -> list[tuple[str, str, str]]:
+    """How sure the answer is, to be shown beside it: (what, answer, what that answer is worth) each.
+
+    `config` of the artefact: the figures beside the answers are those of its validation split; "" where it has none.
+    """
+    point, promise = config["operating_point"], config["prediction_set"]["coverage"]
+    tumor, enough = percent(prediction.tumor_probability), percent(prediction.threshold)
+    seen = f"Seen: {tumor}, where {enough} is enough"
+    if not prediction.sees_tumor:
+        seen = f"Not seen: {tumor}, where {enough} would be needed"
+    measured = {name: point[name] for name in ("sensitivity", "specificity") if point[name] is not None}
+    worth = ", ".join(f"{name} {percent(share)}" for name, share in measured.items())
+    possible = either([DISPLAY_NAMES[name] for name in prediction.prediction_set]).capitalize()
+    kept = (
+        f"such a list holds the right answer for {percent(promise)} of slices like those of training" if promise else ""
+    )
+    return [
+        ("Tumor", seen, f"{worth}, on validation patients" if worth else ""),
+        ("Possible", possible, kept),
+    ]

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from model.classifier import EMBEDDED, TumorClassifier
-from model.network import TumorNet
+from model.familiarity import never_strange
+from model.network import FEATURES, TumorNet
 from model.preprocess import SERVING_MARGIN
 from model.quantization import CONFIG, make_config, save_weights
 
@@ -69,13 +70,26 @@ def running_app(log: Path, weights: Path) -> Iterator[str]:
         process.wait(10)
 
 
-def write_random_weights(folder: Path, temperature: float) -> Path:
-    """An artefact of an untrained network that takes anything for a brain MRI; hot ones are undecided."""
+def write_random_weights(folder: Path, temperature: float, **facts) -> Path:
+    """An artefact of an untrained network that takes anything for a familiar brain MRI; hot ones are undecided.
+
+    `facts` of its config replace those that stand here.
+    """
     torch.manual_seed(0)
-    net = TumorNet().eval()
-    features = net(torch.zeros(1, 1, 160, 160)).features.shape[1]
-    save_weights(net, {"gate.weight": torch.zeros(features), "gate.bias": torch.tensor(9.0)}, folder, "int8")
-    refusal = {"refused_below": 0.2, "doubtful_below": 0.6}
-    config = make_config("random", net.width, 160, SERVING_MARGIN, temperature=temperature, refusal=refusal)
-    (folder / CONFIG).write_text(json.dumps(config))
+    net = TumorNet().train()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # what it has seen counts in full, so that activations do not fade
+    with torch.no_grad():
+        net(torch.randint(0, 256, (8, 1, 64, 64)))
+    extras = {"gate.weight": torch.zeros(FEATURES), "gate.bias": torch.tensor(9.0)}
+    extras |= {f"familiarity.{name}": tensor for name, tensor in never_strange(FEATURES)._asdict().items()}
+    save_weights(net.eval(), extras, folder, "int8")
+    certainty = {
+        "temperature": temperature,
+        "operating_point": {"threshold": 0.4, "sensitivity": 0.97, "specificity": 0.91},
+        "prediction_set": {"coverage": 0.95, "keep_from": 0.3},
+        "refusal": {"refused_below": 0.2, "doubtful_below": 0.6, "doubtful_from": 1.5, "refused_from": 2.0},
+    }
+    (folder / CONFIG).write_text(json.dumps(make_config("random", 160, SERVING_MARGIN, **certainty | facts)))
     return folder

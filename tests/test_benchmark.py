@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from model.network import TumorNet
+from tests.server import write_random_weights
 from training import benchmark
 from training.benchmark import main, table
 
@@ -20,8 +21,9 @@ def few_rounds(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def test_random_weights_are_timed_beside_the_others(tmp_path, capsys):
-    assert main(["--width", "32", "--threads", "1", "--json", str(tmp_path / "speed.json")]) == 0
+def test_weights_are_timed_beside_the_others(tmp_path, capsys):
+    weights = str(write_random_weights(tmp_path, temperature=1.0))
+    assert main(["--weights", weights, "--threads", "1", "--json", str(tmp_path / "speed.json")]) == 0
     report = json.loads((tmp_path / "speed.json").read_text())
     rows = {row["key"]: row for row in report["rows"]}
     assert set(rows) == {"int8", "fp32", "efficientnet_b0", "predict"}
@@ -38,7 +40,7 @@ def test_missing_weights_end_with_a_sentence_and_code_2(tmp_path, capsys):
 @torch.inference_mode()
 def test_the_fp32_opponent_computes_what_the_trained_form_does():
     torch.manual_seed(0)
-    net = TumorNet(16).train()
+    net = TumorNet().train()
     net(torch.randint(0, 256, (8, 1, 64, 64)))
     images = torch.randint(0, 256, (2, 1, 64, 64))
     expected = net.eval()(images).logits

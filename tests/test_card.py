@@ -10,12 +10,30 @@ import pytest
 from huggingface_hub import ModelCard
 
 from model import CLASSES
-from training import card
-from training.card import BEGIN, END, NOT_MEASURED, count_by_source, filled, main, model_card, readme_numbers
-from training.metrics import measure, share_with_interval, tumor_auc_by_sequence
+from training import compare, cross_validate, probes, seeds
+from training.bootstrap import share_with_interval
+from training.card import count_by_source, model_card, readme_numbers
+from training.card.__main__ import BEGIN, END, add_section, filled, main
+from training.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
+from training.localization import box_masks, evidence_figures
+from training.markdown import NOT_MEASURED
+from training.metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
 
-ROOT = Path(card.__file__).parents[1]
-CONFIG = {"name": "tumor-net-32", "width": 32, "size": 160}
+ROOT = Path(__file__).parents[1]
+CONFIG = {
+    "name": "tumor-net",
+    "size": 160,
+    "temperature": 1.37,
+    "operating_point": {"threshold": 0.3123, "sensitivity": 0.981, "specificity": 0.932},
+    "prediction_set": {"coverage": 0.95, "keep_from": 0.22},
+}
+OF_OTHERS = {  # sections whose text is that of another module
+    "leave_source_out": cross_validate,
+    "folds": cross_validate,
+    "figshare": cross_validate,
+    "probes": probes,
+    "comparison": compare,
+}
 README = f"# Title\n\nBefore.\n{BEGIN}\nold numbers\n{END}\nAfter.\n"
 
 
@@ -25,13 +43,18 @@ def report(seed, classes=4):
     labels = rng.choice([k for k in range(4) if classes == 4 or k != 2], 120)
     probabilities = 0.7 * rng.dirichlet(np.ones(4), 120) + 0.3 * np.eye(4)[labels]
     groups, sequences = [f"g{k // 3}" for k in range(120)], ["T1", "T1C+"] * 60
-    share = share_with_interval(rng.random(120) < 0.9, groups)
+    images = probabilities, labels, groups
+    sets, statuses = probabilities > 0.2, rng.choice(["accepted", "doubtful", "refused"], 120)
+    masks = box_masks(np.tile([0.2, 0.2, 0.5, 0.5], (120, 1)), 40)
     return {
-        **measure(probabilities, labels, groups, sequences=sequences, resamples=50),
-        "tumor_auc_by_sequence": tumor_auc_by_sequence(probabilities, labels, groups, sequences, resamples=50),
-        "pointing": {"all": share},
-        "refusal": {"refused": share, "doubtful": share},
-        "other_pathology": dict.fromkeys(("called_tumor", "sure_of_a_type", "sure_of_no_tumor"), share),
+        **measure(*images, sequences=sequences, threshold=0.3123, resamples=50),
+        "tumor_auc_by_sequence": tumor_auc_by_sequence(*images, sequences, resamples=50),
+        "by_label_and_sequence": by_label_and_sequence(*images, sequences, 0.3123, resamples=50),
+        "prediction_set": set_figures(sets, labels, groups),
+        "calibration_by_source": calibration_by_source(np.log(probabilities), *images, ["a", "b"] * 60),
+        "evidence": evidence_figures(rng.random((120, 4, 10, 10)), probabilities, labels, masks, groups),
+        "refusal": status_shares(statuses, groups),
+        "other_pathology": on_other_diseases(probabilities, sets, statuses, groups, 0.3123),
     }
 
 
@@ -42,11 +65,19 @@ def metrics():
         {"key": key, "what": key, "median_ms": 7.77 + k, "p95_ms": 9.99, "to_int8": 1.5}
         for k, key in enumerate(("int8", "fp32"))
     ]
+    sha, spread = "e1ece6eb", {"mean": 0.9444, "low": 0.9333, "high": 0.9555, "sd": 0.0111}
     figshare = {"train": {"images": 2164, "groups": 160}, "val": {"images": 444, "groups": 34}}
     return {
         "test": report(0),
         "external": report(1, classes=3),
         "vendor": report(2),
+        "weights_sha256": sha,
+        "phantoms": report(3)["evidence"],
+        "seeds": {
+            "runs": [{"name": f"run{k}", "seed": k, "weights_sha256": sha * (k == 1)} for k in range(3)],
+            "rows": [{"key": aim.key, "values": [0.9] * 3} | spread for aim in seeds.AIMS],
+        },
+        **{section: {"figure": section} for section in OF_OTHERS},
         "not_brain_mri": {"refused": share_with_interval(np.ones(320), [str(k) for k in range(320)], resamples=50)},
         "quantization": {"macro_f1_int8": 0.9312, "macro_f1_fp32": 0.9333, "bytes_int8": 2.8e6, "bytes_fp32": 11.2e6},
         "speed": {
@@ -57,7 +88,15 @@ def metrics():
             "versions": {"torch": "2.15"},
         },
         "training": {
-            "settings": {"data": "../somewhere/pool", "epochs": 60, "phantoms": 1200, "init": "scratch"},
+            "settings": {
+                "data": "../somewhere/pool",
+                "epochs": 20,
+                "phantoms": 1200,
+                "init": "imagenet",
+                "frozen": 4,
+                "position_weight": 0.5,
+                "transplants_from": 0.0,
+            },
             "versions": {"torch": "2.15"},
             "hardware": {"processor": "Some CPU"},
             "seconds": 3600,
@@ -66,6 +105,13 @@ def metrics():
             "sources": {"figshare": figshare, "br35hno": {"train": {"images": 600, "groups": 500}}},
         },
     }
+
+
+@pytest.fixture(autouse=True)
+def others(monkeypatch):
+    """Instead of the text of other modules, one that names the section it is of."""
+    for module in (cross_validate, probes, compare):
+        monkeypatch.setattr(module, "markdown", lambda result: f"[as measured: {result['figure']}]")
 
 
 def numbers_in(text):
@@ -112,7 +158,11 @@ def test_class_that_a_set_lacks_gets_a_dash_not_a_number(metrics):
 
 
 @pytest.mark.parametrize(
-    "missing", ["test", "external", "vendor", "quantization", "speed", "training", "not_brain_mri"]
+    "missing",
+    [
+        *("test", "external", "vendor", "quantization", "speed", "training", "not_brain_mri", "phantoms", "seeds"),
+        *OF_OTHERS,
+    ],
 )
 def test_missing_section_is_said_to_be_not_measured(metrics, missing):
     rest = {name: section for name, section in metrics.items() if name != missing}
@@ -121,8 +171,40 @@ def test_missing_section_is_said_to_be_not_measured(metrics, missing):
 
 
 def test_card_of_nothing_invents_nothing():
-    text = model_card(CONFIG, {}, []) + readme_numbers({})
+    text = model_card({"name": "tumor-net", "size": 160}, {}, []) + readme_numbers({})
     assert not numbers_in(text) and not re.search(r"\$|\bNone\b|\bnan\b", text)
+
+
+def test_card_shows_every_section_and_readme_the_short_version(metrics):
+    text, short = model_card(CONFIG, metrics, []), readme_numbers(metrics)
+    for section in OF_OTHERS:
+        assert text.count(f"[as measured: {section}]") == 1
+    assert re.findall(r"as measured: (\w+)", short) == ["leave_source_out", "comparison"]
+    for table in ("the same but for the seed", "external, by sequence", "pool test: patients not in training"):
+        assert table in text and table in short
+    for table in (
+        "external, at the operating point",
+        "| prediction set | images",
+        "temperature of its own",
+        "what is shown",
+    ):
+        assert table in text and table not in short
+    assert "evidence map, test tumors" in text and "evidence map, drawn tumors" in text
+    assert "those of seed 1" in text
+
+
+def test_how_it_was_trained_follows_from_the_settings(metrics):
+    text = model_card(CONFIG, metrics, [])
+    assert "ImageNet, of which the first 4 blocks" in text and "Lesions are covered" in text
+    settings = metrics["training"]["settings"] | {"init": "scratch", "frozen": 0, "transplants_from": 0.68}
+    text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"settings": settings}}, [])
+    assert "From random weights. " in text and "ImageNet" not in text and "After 68% of the run, lesions" in text
+
+
+def test_what_was_chosen_on_validation_is_told_with_the_card(metrics):
+    text = " ".join(model_card(CONFIG, metrics, []).split())
+    assert "at least 0.312, where F2 is highest on the validation split" in text
+    assert "promises to hold the true class for 95% of the images" in text and "In use is 1.37 for all" in text
 
 
 def test_hub_reads_the_front_matter_and_the_results(metrics):
@@ -193,7 +275,7 @@ def test_shipped_card_and_readme_agree_with_the_shipped_metrics(monkeypatch):
 def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"test": {"n": 1}}))
     (tmp_path / "report.json").write_text(json.dumps({"n": 2}))
-    card.add_section(tmp_path / "metrics.json", "external", tmp_path / "report.json")
+    add_section(tmp_path / "metrics.json", "external", tmp_path / "report.json")
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"test": {"n": 1}, "external": {"n": 2}}
     with pytest.raises(ValueError, match="external, vendor, speed"):
-        card.add_section(tmp_path / "metrics.json", "test", tmp_path / "report.json")
+        add_section(tmp_path / "metrics.json", "test", tmp_path / "report.json")

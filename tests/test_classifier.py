@@ -1,15 +1,19 @@
 """From network outputs to predictions."""
 
+import copy
 import hashlib
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from model import CLASSES, NO_TUMOR
-from model.classifier import Prediction, TumorClassifier
-from model.preprocess import Window
+from model.classifier import Prediction, RawOutputs, TumorClassifier
+from model.familiarity import Familiarity
+from model.network import FEATURES
+from model.preprocess import SERVING_MARGIN, Window, frame
 from model.quantization import CONFIG, DamagedWeights
 from tests.server import write_random_weights
 
@@ -25,8 +29,15 @@ def slices():
     return [rng.integers(0, 256, size, dtype=np.uint8) for size in ((90, 70), (64, 64), (200, 120))]
 
 
-def prediction(**probabilities) -> Prediction:
-    return Prediction("accepted", "", "notumor", probabilities, 1.0, np.ones((4, 1, 1)), Window(0, 0, 1))
+def prediction(threshold=0.5, **probabilities) -> Prediction:
+    evidence, window = np.ones((4, 1, 1)), Window(0, 0, 1)
+    return Prediction("accepted", "", "notumor", probabilities, ("notumor",), threshold, 1.0, 1.0, evidence, window)
+
+
+def judged(classifier, probabilities, brain_score=0.9, distance=1.0) -> tuple[str, str]:
+    """Status and reason for one slice that is not blank."""
+    raw = RawOutputs(np.zeros((1, 4)), np.array([brain_score]), np.array([distance]), np.zeros((1, 4, 1, 1)), None)
+    return classifier.judge(np.full((1, 4, 4), 9, dtype=np.uint8), raw, np.array([probabilities]))[0]
 
 
 def test_calibration_is_softmax_of_the_logits_over_the_temperature(random_classifier):
@@ -54,12 +65,74 @@ def test_nothing_asked_nothing_answered(random_classifier):
 
 
 @pytest.mark.parametrize(
-    ("brain_score", "top", "status"),
-    [(0.1, 0.9, "refused"), (0.4, 0.9, "doubtful"), (0.9, 0.45, "doubtful"), (0.9, 0.9, "accepted")],
+    ("brain_score", "distance", "status", "words"),
+    [
+        (0.1, 9.0, "refused", "does not look like a brain MRI"),
+        (0.9, 2.0, "refused", "Upload a plain slice that shows the whole head"),
+        (0.4, 1.0, "doubtful", "differs from the brain MRI"),
+        (0.9, 1.6, "doubtful", "differs from the brain MRI"),
+        (0.9, 1.0, "accepted", ""),
+    ],
 )
-def test_status_follows_the_brain_score_then_the_top_probability(random_classifier, brain_score, top, status):
-    got, reason = random_classifier.judge(np.full((4, 4), 9, dtype=np.uint8), brain_score, top)
-    assert got == status and bool(reason) == (status != "accepted")
+def test_a_slice_that_is_strange_is_doubted_or_refused_however_sure_the_answer(
+    random_classifier, brain_score, distance, status, words
+):
+    got, reason = judged(random_classifier, [0.97, 0.01, 0.01, 0.01], brain_score, distance)
+    assert got == status and words in reason and bool(reason) == (status != "accepted")
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "words"),
+    [
+        ([0.55, 0.4, 0.03, 0.02], "Glioma or meningioma: the model cannot tell which."),
+        ([0.33, 0.31, 0.31, 0.05], "Glioma, meningioma or pituitary tumor: the model cannot tell which."),
+        ([0.02, 0.03, 0.35, 0.6], "No tumor or pituitary tumor: the model cannot tell which."),
+        ([0.29, 0.24, 0.22, 0.25], "No class reaches 50 %: the model cannot tell which one it is."),
+        (
+            [0.25, 0.1, 0.1, 0.55],
+            "The most probable class is no tumor, but a tumor is probable enough to count as seen.",
+        ),
+    ],
+)
+def test_an_open_answer_is_doubtful_and_names_what_it_is_open_between(random_classifier, probabilities, words):
+    assert judged(random_classifier, probabilities) == ("doubtful", words)
+
+
+def test_a_tumor_below_a_high_operating_point_is_doubtful(tmp_path):
+    strict = {"threshold": 0.8, "sensitivity": 0.9, "specificity": 0.99}
+    classifier = TumorClassifier.from_folder(write_random_weights(tmp_path, temperature=1.0, operating_point=strict))
+    status, reason = judged(classifier, [0.6, 0.05, 0.02, 0.28])
+    assert status == "doubtful" and "not probable enough to count as seen" in reason
+
+
+def test_doubts_about_slice_and_answer_are_both_told(random_classifier):
+    status, reason = judged(random_classifier, [0.55, 0.4, 0.03, 0.02], brain_score=0.4)
+    assert status == "doubtful" and "differs from" in reason and reason.endswith("the model cannot tell which.")
+
+
+def test_the_prediction_set_holds_what_is_probable_enough_and_is_never_empty(random_classifier):
+    sets = random_classifier.prediction_sets(np.array([[0.55, 0.3, 0.1, 0.05], [0.26, 0.24, 0.25, 0.25]]))
+    np.testing.assert_array_equal(sets, [[True, True, False, False], [True, False, False, False]])
+
+
+def test_the_prediction_set_names_the_most_probable_class_first(random_classifier, slices):
+    for answer in random_classifier.predict(slices):
+        assert answer.prediction_set[0] == answer.label
+        assert [answer.probabilities[name] for name in answer.prediction_set] == sorted(
+            (answer.probabilities[name] for name in answer.prediction_set), reverse=True
+        )
+
+
+def test_the_distance_is_that_of_the_network_s_own_features(random_classifier, slices):
+    strange = Familiarity(
+        torch.zeros(FEATURES), torch.full((FEATURES,), 2.0), torch.eye(FEATURES)[:, :3], torch.tensor([4.0, 4, 4, 9])
+    )
+    classifier = copy.copy(random_classifier)
+    classifier.familiarity = strange
+    answers = classifier.predict(slices)
+    features = classifier.outputs(np.stack([frame(pixels, 160, SERVING_MARGIN)[0] for pixels in slices])).features / 2
+    expected = np.sqrt((features[:, :3] ** 2).sum(1) / 4 + (features[:, 3:] ** 2).sum(1) / 9)
+    assert [answer.distance for answer in answers] == pytest.approx(expected.tolist(), rel=1e-4) and min(expected) > 0
 
 
 def test_a_blank_slice_is_refused_as_blank(random_classifier):
@@ -72,19 +145,41 @@ def test_a_tumor_can_be_seen_though_no_type_is_likelier_than_none():
     assert split.sees_tumor and split.likeliest_tumor == "glioma"
     assert split.tumor_probability == pytest.approx(0.55)
     assert not prediction(glioma=0.3, meningioma=0.1, pituitary=0.05, notumor=0.55).sees_tumor
+    assert prediction(0.4, glioma=0.3, meningioma=0.1, pituitary=0.05, notumor=0.55).sees_tumor
     assert CLASSES[NO_TUMOR] == "notumor"
 
 
 def test_json_of_a_prediction_holds_no_arrays(random_classifier, slices):
     (answer, *_) = random_classifier.predict(slices)
-    assert json.loads(json.dumps(answer.as_dict()))["tumor_probability"] == answer.tumor_probability
+    entry = json.loads(json.dumps(answer.as_dict()))
+    assert entry["tumor_probability"] == answer.tumor_probability and entry["sees_tumor"] == answer.sees_tumor
+    assert entry["prediction_set"] == list(answer.prediction_set)
+    assert (entry["distance"], entry["threshold"]) == (answer.distance, 0.4)
 
 
-def test_weights_without_a_name_are_damaged_not_a_crash(tmp_path):
+@pytest.mark.parametrize("lost", [("name",), ("operating_point", "threshold"), ("refusal", "refused_from")])
+def test_weights_that_lack_a_part_of_their_config_are_damaged_not_a_crash(tmp_path, lost):
     write_random_weights(tmp_path, temperature=1.0)
     config = json.loads((tmp_path / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(json.dumps({key: value for key, value in config.items() if key != "name"}))
-    with pytest.raises(DamagedWeights):
+    part = config
+    for name in lost[:-1]:
+        part = part[name]
+    del part[lost[-1]]
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(DamagedWeights, match="Copy the weights folder again"):
+        TumorClassifier.from_folder(tmp_path)
+
+
+def test_weights_of_an_older_format_are_named_as_such(tmp_path):
+    write_random_weights(tmp_path, temperature=1.0, format_version=1)
+    with pytest.raises(DamagedWeights, match="format 1; this program reads format 2"):
+        TumorClassifier.from_folder(tmp_path)
+
+
+def test_weights_without_what_the_refusal_needs_are_damaged(tmp_path):
+    file = write_random_weights(tmp_path, temperature=1.0) / "model.safetensors"
+    save_file({name: tensor for name, tensor in load_file(file).items() if "familiarity.mean" not in name}, file)
+    with pytest.raises(DamagedWeights, match="familiarity.mean"):
         TumorClassifier.from_folder(tmp_path)
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import CLASSES
-from model.__main__ import COLUMNS, main
+from model import CLASSES, report
+from model.__main__ import COLUMNS, ROUNDED, main
 from tests.server import REPOSITORY, write_random_weights
 
 
 @pytest.fixture(scope="module")
 def random_weights(tmp_path_factory):
-    return str(write_random_weights(tmp_path_factory.mktemp("weights"), temperature=0.02))
+    return str(write_random_weights(tmp_path_factory.mktemp("weights"), temperature=0.001))
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def test_json_has_an_entry_a_slice_in_the_order_given(run, files):
     assert [entry["status"] == "unreadable" for entry in entries] == [False, True, False, False]
     assert "no image" in entries[1]["reason"] and entries[1]["label"] is None
     for entry in entries:
-        assert {"file", "status", "reason", "label", "probabilities", "seconds", "model"} <= set(entry)
+        assert {"file", "status", "reason", "label", "probabilities", "seconds", "model", *report.ANSWERED} <= set(
+            entry
+        )
     assert entries[0]["label"] in CLASSES and sum(entries[0]["probabilities"].values()) == pytest.approx(1)
     # The same head as PNG and as TIFF: what stands beside it in the file makes no difference.
     assert entries[0]["probabilities"] == pytest.approx(entries[2]["probabilities"], abs=1e-6)
@@ -68,19 +70,23 @@ def test_csv_says_the_same_as_json(run, files):
         for key in ("file", "status", "reason", "model"):
             assert row[key] == entry[key]
         if entry["probabilities"]:
+            assert row["prediction_set"].split() == entry["prediction_set"]
+            assert row["sees_tumor"] == ("yes" if entry["tumor_probability"] >= entry["threshold"] else "no")
+            assert float(row["distance"]) == pytest.approx(entry["distance"], abs=5e-5)
             assert float(row["tumor_probability"]) == pytest.approx(1 - entry["probabilities"]["notumor"], abs=5e-5)
             assert [float(row[name]) for name in CLASSES] == pytest.approx(
                 list(entry["probabilities"].values()), abs=5e-5
             )
         else:
-            assert all(row[name] == "" for name in ("label", *CLASSES, "tumor_probability"))
+            assert all(row[name] == "" for name in ("label", "prediction_set", "sees_tumor", *ROUNDED))
 
 
 def test_the_table_numbers_the_pages_and_gives_reasons(run, files):
     _, out = run(*files)
     lines = out.splitlines()
-    assert lines[0].split()[:3] == ["file", "status", "glioma"]
-    assert lines[1].startswith(f"{files[0]} ") and " %" in lines[1]
+    head = " ".join(lines[0].split())
+    assert head == "file status tumor seen glioma meningioma pituitary tumor no tumor possible"
+    assert lines[1].startswith(f"{files[0]} ") and " %" in lines[1] and (" yes " in lines[1] or " no " in lines[1])
     assert "unreadable" in lines[2] and " %" not in lines[2]
     assert "no image that can be read" in lines[3]
     assert lines[4].startswith(f"{files[2]} [1]") and lines[5].startswith(f"{files[2]} [2]")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import CLASSES, NO_TUMOR
+from model import CLASSES
 from model.classifier import RawOutputs
 from training import evaluate
 from training.data import OTHER, DataError, read_dataset
-from training.evaluate import main, pointing, select
+from training.evaluate import main, select
 
 FIGURES = (  # what `--json` promises
     *("accuracy", "balanced_accuracy", "macro_f1", "f2_macro", "f2_tumor", "sensitivity_tumor", "specificity_tumor"),
@@ -24,6 +24,7 @@ class BarCounter:
 
     version = "bar counter"
     config = {"size": 64, "margin": 0.0}
+    threshold = 0.3
 
     def outputs(self, frames):
         frames = frames.numpy()
@@ -32,14 +33,18 @@ class BarCounter:
         logits = 4.0 * np.eye(4)[bars - 2]
         evidence = np.zeros((len(frames), 4, 4, 4))
         evidence[:, :, 1, 2] = 1  # the cell from (0.5, 0.25) to (0.75, 0.5)
-        return RawOutputs(logits, np.where(bars == 5, 0.1, 0.9), evidence, np.zeros((len(frames), 1)))
+        scores, nothing = np.where(bars == 5, 0.1, 0.9), np.zeros(len(frames))
+        return RawOutputs(logits=logits, brain_scores=scores, evidence=evidence, features=logits, distances=nothing)
 
     def calibrate(self, logits):
         exponentials = np.exp(logits / 2)
         return exponentials / exponentials.sum(1, keepdims=True)
 
-    def judge(self, square, brain_score, top_probability):
-        return ("refused" if brain_score < 0.2 else "accepted"), ""
+    def judge(self, frames, raw, probabilities):
+        return [("refused" if score < 0.2 else "accepted", "") for score in raw.brain_scores]
+
+    def prediction_sets(self, probabilities):
+        return (probabilities > 0.5) | (np.arange(4) == 1)  # the answer, and always meningioma
 
 
 def draw(path, answer, seed):
@@ -144,12 +149,15 @@ def test_diseases_without_a_class_are_reported_apart(report):
     assert report["other_pathology"]["called_tumor"]["value"] == 1
     assert report["other_pathology"]["called_tumor"]["n"] == 8
     assert report["other_pathology"]["sure_of_a_type"]["value"] == 0  # 0.71 is not sure
+    assert report["other_pathology"]["confidently_wrong"]["value"] == 0
+    assert report["other_pathology"]["status"]["accepted"]["value"] == 1
     assert sum(map(sum, report["confusion"]["counts"])) == 32  # none of them, none of unknown type
 
 
 def test_share_that_would_be_refused_is_in_the_report(report):
     refusal = report["refusal"]
     assert refusal["refused"]["value"] == 9 / 40 and refusal["doubtful"]["value"] == 0  # eight normals, one glioma
+    assert refusal["accepted"]["value"] == 31 / 40
 
 
 def test_tumors_of_each_sequence_are_set_against_all_normals(report):
@@ -214,22 +222,40 @@ def test_unknown_option_raises(option, counter):
     assert stop.value.code == 2
 
 
-def test_pointing_counts_peaks_in_the_box_of_tumors_named_right():
-    evidence = np.zeros((6, 4, 10, 10))
-    evidence[:, :, 2, 7] = 1  # its center lies at x 0.75, y 0.25
-    boxes = np.array(
-        [
-            [0.7, 0.2, 0.8, 0.3],  # around the peak
-            [0.5, 0.2, 0.66, 0.3],  # ends less than a cell to its left
-            [0.5, 0.2, 0.64, 0.3],  # ends more than a cell to its left
-            [0.7, 0.2, 0.8, 0.3],  # but the answer is wrong
-            [0.7, 0.2, 0.8, 0.3],  # but there is no tumor
-            [np.nan] * 4,
-        ]
+def test_the_operating_point_of_the_weights_decides_what_is_seen(dataset):
+    counter = BarCounter()
+    counter.threshold = 0.2  # of no tumor, it is sure by 0.71: P(tumor) is 0.29
+    report = evaluate.evaluate(counter, select(dataset, "all")[0])
+    assert report["threshold"] == report["operating_point"]["threshold"] == 0.2
+    assert (
+        report["operating_point"]["sensitivity"]["value"] == 1
+        and report["operating_point"]["specificity"]["value"] == 0
     )
-    labels = np.array([0, 0, 1, 1, NO_TUMOR, 0])
-    answers = np.array([0, 0, 1, 2, NO_TUMOR, 0])
-    figures = pointing(evidence, answers, labels, boxes, list("abcdef"))
-    assert (figures["all"]["n"], figures["all"]["value"]) == (3, pytest.approx(2 / 3))
-    assert (figures["glioma"]["value"], figures["meningioma"]["value"]) == (1, 0)
-    assert figures["pituitary"] == {"n": 0, "n_groups": 0, "value": None, "low": None, "high": None}
+    assert report["by_label_and_sequence"]["glioma"]["all"]["seen"]["value"] == 1
+
+
+def test_labels_are_counted_by_sequence_at_the_operating_point(report):
+    table = report["by_label_and_sequence"]
+    assert table["glioma"]["T1C+"]["seen"]["value"] == table["glioma"]["T1C+"]["named"]["value"] == 3 / 4
+    assert table["glioma"]["T2"]["seen"]["n"] == 4 and table["glioma"]["all"]["seen"]["n"] == 8
+    assert table["notumor"]["all"]["named"]["value"] == 1 and set(table["notumor"]) == {"all"}
+    assert set(table["tumor"]["T2"]) == {"seen"}, "a tumor of unknown type cannot be named right"
+
+
+def test_prediction_sets_are_counted_by_class(report):
+    sets = report["prediction_set"]
+    assert sets["n"] == 32 and sets["coverage"]["value"] == 31 / 32  # one glioma is called no tumor
+    assert sets["mean_size"]["value"] == 7 / 4 and sets["singletons"]["value"] == 1 / 4  # meningioma stands alone
+    assert sets["by_class"]["glioma"]["coverage"]["value"] == 7 / 8 and sets["right_if_single"]["value"] == 1
+
+
+def test_calibration_is_told_of_each_source(report):
+    row = report["calibration_by_source"]["drawn"]
+    assert row["ece"] == pytest.approx(report["ece"]) and row["n"] == 40
+    assert row["temperature"] < 2, "31 of 32 are right at 71 %, so the logits could be believed more"
+
+
+def test_evidence_is_measured_where_a_box_is_known(report):
+    named = report["evidence"]["named_right"]
+    assert (named["all"]["peak_inside"]["n"], named["all"]["peak_inside"]["value"]) == (2, 1 / 2)
+    assert report["evidence"]["wrong_place"]["missed"]["value"] == 0  # the first glioma's box is around the peak

@@ -1,4 +1,4 @@
-"""The gate tells heads from anything else, by features alone."""
+"""What is no brain MRI, and what is too far from training, by features alone."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from training import gate
 from training.augment import CACHE_MARGIN
 from training.layouts import DataError
 from training.phantoms import draw_other, draw_phantom
+from training.training_set import FRAME_SIZE
 
 
 def frames(images, size, margin):
@@ -26,9 +27,10 @@ def test_a_gate_fitted_on_some_heads_and_things_tells_others_apart(tmp_path, mon
     classifier = TumorClassifier.from_folder(tmp_path)
     size = classifier.config["size"]
     heads = [draw_phantom(CLASSES[k % 4], seed=900 + k, size=96).image for k in range(32)]
-    wide, framed = frames(heads[:24], 208, CACHE_MARGIN), frames(heads[:24], size, SERVING_MARGIN)
-    fitted = gate.fit_gate(classifier, wide, framed, [], seed=0)
-    classifier.gate_weight, classifier.gate_bias = fitted
+    wide, served = frames(heads[:24], FRAME_SIZE, CACHE_MARGIN), frames(heads[:24], size, SERVING_MARGIN)
+    brain = classifier.outputs(torch.cat((served, gate.varied(wide, size, seed=0)))).features
+    other = classifier.outputs(gate.frames_of_others([], size, SERVING_MARGIN, seed=0)).features
+    classifier.gate_weight, classifier.gate_bias = gate.fit_gate(brain, other)
 
     things = [draw_other(seed=500 + k, size=96) for k in range(24)]
     of_heads, of_things = (
@@ -38,12 +40,26 @@ def test_a_gate_fitted_on_some_heads_and_things_tells_others_apart(tmp_path, mon
     assert above > 0.7  # 0.5 is chance; the network is untrained
 
 
+def test_an_open_gate_favors_nothing():
+    features = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    weight, bias = gate.open_gate(7)
+    assert torch.equal(torch.sigmoid(features @ weight + bias), torch.full((5,), 0.5))
+
+
+def test_others_are_framed_as_served_and_as_augmented_and_the_drawn_ones_join_them(monkeypatch):
+    monkeypatch.setattr(gate, "DRAWN", 3)
+    monkeypatch.setattr(gate, "DRAWN_SIZE", 64)
+    others = [draw_other(seed=700 + k, size=64) for k in range(2)]
+    images = gate.frames_of_others(others, 64, SERVING_MARGIN, seed=0)
+    assert images.shape == (3 + 2 + 2, 64, 64) and images.dtype == torch.uint8
+
+
 def test_limits_let_nearly_all_validation_heads_pass_and_stay_below_their_caps():
     scores = np.linspace(0.2, 1, 1001)
-    found = gate.limits(scores)
+    found = gate.brain_score_limits(scores)
     assert found["refused_below"] < found["doubtful_below"]
     assert (scores < found["refused_below"]).mean() < 0.006 and (scores < found["doubtful_below"]).mean() < 0.021
-    sure = gate.limits(np.full(10, 0.9999))
+    sure = gate.brain_score_limits(np.full(10, 0.9999))
     assert sure == {"refused_below": gate.HIGHEST_REFUSED, "doubtful_below": gate.HIGHEST_DOUBTFUL}
 
 

@@ -8,8 +8,9 @@ import pytest
 from sklearn import metrics as sk
 
 from model import CLASSES, NO_TUMOR
+from training.bootstrap import resample_weights, share_with_interval
 from training.calibration import fit_temperature, negative_log_likelihood
-from training.metrics import PARTIAL, measure, share_with_interval, tumor_auc_by_sequence
+from training.metrics import PARTIAL, by_label_and_sequence, measure, tumor_auc_by_sequence
 
 
 def answers(n=400, classes=4, seed=0, decimals=2):
@@ -56,10 +57,10 @@ def test_every_figure_equals_that_of_scikit_learn():
 
 def test_weighted_resamples_equal_measuring_the_repeated_images():
     """The bootstrap's weights against what they stand for: the images written out as often as their group was drawn."""
-    from training.metrics import _resample_weights, _statistics
+    from training.metrics import _statistics
 
     probabilities, labels, groups = answers(n=80)
-    weights = _resample_weights(np.array(groups, dtype=object), resamples=3, seed=1)
+    weights = resample_weights(np.array(groups, dtype=object), resamples=3, seed=1)
     by_weight = _statistics(probabilities, labels, 0.5, weights)
     for row, weight in enumerate(weights):
         again = np.repeat(np.arange(80), weight.astype(int))
@@ -183,6 +184,31 @@ def test_tumors_of_a_sequence_stand_against_all_normals():
     assert set(areas) == {"T1C+", "T2"}  # normals alone make no line
     assert areas["T1C+"]["value"] == 1 and areas["T1C+"]["n"] == 4
     assert areas["T2"]["value"] == pytest.approx(1 / 4)
+
+
+def test_named_right_at_the_operating_point_is_the_likeliest_type_of_a_tumor_that_is_seen():
+    probabilities = [
+        [0.30, 0.10, 0.0, 0.6],  # seen from 0.35 on, and glioma the likeliest type: named, though no tumor leads
+        [0.10, 0.30, 0.0, 0.6],  # seen, but as a meningioma
+        [0.20, 0.10, 0.0, 0.7],  # not seen
+        [0.20, 0.10, 0.0, 0.7],
+        [0.20, 0.20, 0.0, 0.6],
+    ]
+    labels, sequences = np.array([0, 0, 0, NO_TUMOR, PARTIAL]), ["T1", "T1", "T2", "T2", ""]
+    table = by_label_and_sequence(np.array(probabilities), labels, list("abcde"), sequences, 0.35, resamples=20)
+    values = {
+        (name, sequence, what): figure["value"]
+        for name, row in table.items()
+        for sequence, cell in row.items()
+        for what, figure in cell.items()
+    }
+    assert values["glioma", "T1", "seen"] == 1 and values["glioma", "T1", "named"] == 1 / 2
+    assert values["glioma", "T2", "seen"] == values["glioma", "T2", "named"] == 0
+    assert values["glioma", "all", "named"] == pytest.approx(1 / 3)
+    assert values["notumor", "T2", "seen"] == 0 and values["notumor", "T2", "named"] == 1
+    assert values["tumor", "all", "seen"] == 1 and ("tumor", "all", "named") not in values
+    unknown = by_label_and_sequence(np.array(probabilities), labels, list("abcde"), [""] * 5)
+    assert unknown == {}, "nothing to tell apart"
 
 
 def test_thousand_resamples_of_a_whole_test_split_are_quick():

@@ -118,6 +118,9 @@ def test_an_example_is_answered_by_one_click(visit, app_server, classifier, view
     expect(card.locator("h2")).to_have_text(report.sentence(prediction))
     expect(card).to_contain_text(re.compile(r"\d\.\d\d s"))
     expect(card).to_contain_text(classifier.version)
+    for row in report.certainty(prediction, classifier.config):
+        for words in row:
+            expect(card.locator("dl")).to_contain_text(words)
     for name in DISPLAY_NAMES.values():
         expect(page.locator("#probabilities")).to_contain_text(name)
     expect(page.locator("#verdict h2")).to_be_in_viewport()  # on a phone the page scrolls to the answer
@@ -198,8 +201,22 @@ def test_a_refused_image_gets_a_reason_and_no_probabilities(visit, app_server, t
     expect(card.locator("h2")).to_contain_text("blank")
     expect(page.locator("#probabilities")).to_be_hidden()
     expect(page.locator("#evidence")).to_be_hidden()
+    expect(card.locator("dl")).to_have_count(0)
     assert "%" not in card.inner_text()
     photograph(page, f"{view}-refused")
+
+
+def test_a_tumor_above_the_operating_point_is_never_denied(visit, head_file, tmp_path):
+    lenient = {"threshold": 0.01, "sensitivity": 0.99, "specificity": 0.5}
+    weights = write_random_weights(tmp_path, temperature=0.5, operating_point=lenient)
+    with running_app(tmp_path / "log", weights) as url:
+        page = visit(url)
+        upload(page, head_file)
+        card = answer(page, head_file.name)
+        expect(card.locator("dl")).to_contain_text("where 1 % is enough")
+        expect(card).not_to_contain_text("no evidence of a tumor")
+        expect(page.locator("#evidence")).to_be_visible()
+        photograph(page, "desktop-operating-point")
 
 
 def test_a_doubtful_answer_says_so(visit, head_file, tmp_path):

@@ -4,13 +4,14 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from model.network import PatchLinear, TumorNet
 from model.quantization import (
     CONFIG,
     FILES,
+    FORMAT_VERSION,
     DamagedWeights,
     Int8PatchLinear,
     activation_levels,
@@ -26,7 +27,7 @@ from model.quantization import (
 def trained():
     """A network with spread-out answers: heads scaled up, BatchNorm statistics of real activations."""
     torch.manual_seed(3)
-    net = TumorNet(32).train()
+    net = TumorNet().train()
     for _ in range(4):
         net(blobs(8, seed=4))
     nn.init.normal_(net.score_near.weight, std=0.1)
@@ -42,7 +43,7 @@ def blobs(count: int, seed: int) -> torch.Tensor:
 
 @pytest.fixture
 def folder(trained, tmp_path):
-    (tmp_path / CONFIG).write_text(json.dumps(make_config("test", 32, 96, 0.06)))
+    (tmp_path / CONFIG).write_text(json.dumps(make_config("test", 96, 0.06)))
     for precision in FILES:
         save_weights(trained, {"gate.weight": torch.arange(3.0)}, tmp_path, precision)
     return tmp_path
@@ -101,7 +102,7 @@ def test_int8_file_is_at_most_three_tenths_and_covers_all_large_weights(folder):
 
 def test_extra_tensors_and_config_come_back(folder):
     _, extras, config = load_weights(folder)
-    assert torch.equal(extras["gate.weight"], torch.arange(3.0)) and config["width"] == 32
+    assert torch.equal(extras["gate.weight"], torch.arange(3.0)) and config["size"] == 96
 
 
 @torch.inference_mode()
@@ -121,7 +122,7 @@ def test_fine_tuning_starts_from_what_the_artefact_computes(trained, folder):
         "newer format",
         "no weights",
         "cut weights",
-        "other width",
+        "other network",
         "other classes",
         "no size",
     ],
@@ -134,16 +135,16 @@ def test_damaged_artefacts_are_refused_with_a_sentence(folder, damage):
         case "broken config":
             config.write_text("{")
         case "newer format":
-            config.write_text(json.dumps(make_config("test", 32, 96, 0.06, format_version=99)))
+            config.write_text(json.dumps(make_config("test", 96, 0.06, format_version=99)))
         case "no weights":
             weights.unlink()
         case "cut weights":
             weights.write_bytes(weights.read_bytes()[:-1000])
-        case "other width":
-            config.write_text(json.dumps(make_config("test", 48, 96, 0.06)))
+        case "other network":
+            save_file({"stem.linear.weight": torch.zeros(3, 3)}, weights)
         case "other classes":
-            config.write_text(json.dumps(make_config("test", 32, 96, 0.06, classes=["yes", "no"])))
+            config.write_text(json.dumps(make_config("test", 96, 0.06, classes=["yes", "no"])))
         case "no size":
-            config.write_text(json.dumps({"format_version": 1, "width": 32}))
+            config.write_text(json.dumps({"format_version": FORMAT_VERSION}))
     with pytest.raises(DamagedWeights, match=r"\.$"):
         load_weights(folder)

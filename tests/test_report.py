@@ -11,33 +11,80 @@ import app
 from model import CLASSES, overlay, report, scans
 from model.classifier import Prediction
 from model.preprocess import Window
+from model.quantization import make_config
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (120, 100), dtype=np.uint8)
 
 
-def prediction(probabilities, status="accepted", reason=""):
-    """A prediction whose evidence lies in another corner for each class."""
+CONFIG = {
+    "operating_point": {"threshold": 0.5, "sensitivity": 0.97, "specificity": 0.914},
+    "prediction_set": {"coverage": 0.95, "keep_from": 0.3},
+}
+
+
+def prediction(probabilities, status="accepted", reason="", threshold=0.5):
+    """A prediction whose evidence lies in another corner for each class; all above 0.25 are in its set."""
     evidence = np.zeros((len(CLASSES), 10, 10), np.float32)
     evidence[range(4), [1, 1, 8, 8], [1, 8, 1, 8]] = 1
     label = CLASSES[int(np.argmax(probabilities))]
     by_class = dict(zip(CLASSES, probabilities, strict=True))
-    return Prediction(status, reason, label, by_class, 0.9, evidence, Window(-10, 0, 120))
+    kept = tuple(sorted((name for name in CLASSES if by_class[name] > 0.25), key=by_class.get, reverse=True))
+    return Prediction(status, reason, label, by_class, kept, threshold, 0.9, 1.0, evidence, Window(-10, 0, 120))
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "status", "words"),
+    ("probabilities", "status", "threshold", "words"),
     [
-        ((0.9, 0.05, 0.03, 0.02), "accepted", "The model sees evidence of a glioma (90 %)."),
-        ((0.01, 0.01, 0.02, 0.96), "accepted", "The model sees no evidence of a tumor (96 %)."),
-        ((0.4, 0.15, 0.1, 0.35), "doubtful", "The model leans towards a glioma (40 %)."),
-        ((0.15, 0.1, 0.05, 0.7), "doubtful", "The model leans towards no tumor (70 %)."),
-        ((0.3, 0.2, 0.1, 0.4), "doubtful", "A tumor is more likely than not (60 %), but which one is open."),
+        ((0.9, 0.05, 0.03, 0.02), "accepted", 0.5, "The model sees evidence of a glioma (90 %)."),
+        ((0.01, 0.01, 0.02, 0.96), "accepted", 0.5, "The model sees no evidence of a tumor (96 %)."),
+        ((0.4, 0.15, 0.1, 0.35), "doubtful", 0.5, "The model leans towards a glioma (40 %)."),
+        ((0.15, 0.1, 0.05, 0.7), "doubtful", 0.5, "The model leans towards no tumor (70 %)."),
+        ((0.3, 0.2, 0.1, 0.4), "doubtful", 0.5, "A tumor is more likely than not (60 %), but which one is open."),
+        (
+            (0.2, 0.1, 0.0, 0.7),
+            "doubtful",
+            0.2,
+            "A tumor cannot be ruled out (30 %), although its absence is more likely.",
+        ),
+        (
+            (0.2, 0.1, 0.0, 0.7),
+            "accepted",
+            0.2,
+            "A tumor cannot be ruled out (30 %), although its absence is more likely.",
+        ),
+        ((0.6, 0.1, 0.05, 0.25), "doubtful", 0.8, "The model leans towards a glioma (60 %)."),
+        ((0.6, 0.1, 0.05, 0.25), "accepted", 0.8, "The model leans towards a glioma (60 %)."),
     ],
 )
-def test_the_sentence_says_a_tumor_is_seen_exactly_if_it_counts_as_seen(probabilities, status, words):
-    made = prediction(probabilities, status)
-    assert report.sentence(made) == words
-    assert made.sees_tumor == ("no evidence" not in words and "no tumor" not in words)
+def test_the_sentence_follows_class_and_operating_point(probabilities, status, threshold, words):
+    assert report.sentence(prediction(probabilities, status, threshold=threshold)) == words
+
+
+def test_no_evidence_of_a_tumor_is_said_only_below_the_operating_point():
+    rng = np.random.default_rng(3)
+    for probabilities in rng.dirichlet([0.4, 0.2, 0.2, 1.2], 500):
+        for status in ("accepted", "doubtful"):
+            made = prediction(probabilities.tolist(), status, threshold=rng.uniform(0.05, 0.95))
+            denied = "no evidence" in report.sentence(made) or "no tumor" in report.sentence(made)
+            assert not (denied and made.sees_tumor)
+
+
+def test_beside_the_answer_stand_operating_point_and_prediction_set_with_what_they_are_worth():
+    assert report.certainty(prediction((0.5, 0.3, 0.1, 0.1)), CONFIG) == [
+        ("Tumor", "Seen: 90 %, where 50 % is enough", "sensitivity 97 %, specificity 91 %, on validation patients"),
+        (
+            "Possible",
+            "Glioma or meningioma",
+            "such a list holds the right answer for 95 % of slices like those of training",
+        ),
+    ]
+    ((_, unseen, _), (_, possible, _)) = report.certainty(prediction((0.1, 0.01, 0.01, 0.88)), CONFIG)
+    assert unseen == "Not seen: 12 %, where 50 % would be needed" and possible == "No tumor"
+
+
+def test_what_was_not_measured_is_not_promised():
+    config = make_config("", 64, 0.06)
+    assert [worth for _, _, worth in report.certainty(prediction((0.5, 0.3, 0.1, 0.1)), config)] == ["", ""]
 
 
 def test_the_sentence_for_a_refused_slice_is_its_reason():
@@ -67,6 +114,13 @@ def test_the_page_draws_the_evidence_of_the_likeliest_tumor_exactly_if_one_is_se
 def test_an_entry_carries_the_probability_of_any_tumor():
     entry = json.loads(json.dumps(prediction((0.3, 0.2, 0.1, 0.4)).as_dict()))
     assert entry["tumor_probability"] == pytest.approx(0.6)
+
+
+def test_the_card_shows_what_the_answer_is_worth_and_leaves_it_out_where_there_is_none():
+    rows = [("Tumor", "Seen: 90 %", "sensitivity <97 %>")]
+    card = app.verdict_html("accepted", "a.png", "The model sees evidence of a glioma (90 %).", certainty=rows)
+    assert "<dt>Tumor</dt>" in card and "sensitivity &lt;97 %&gt;" in card
+    assert "<dl>" not in app.verdict_html("refused", "a.png", "This is blank.")
 
 
 @pytest.mark.parametrize("reason", ["", "Read it with care."])

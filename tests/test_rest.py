@@ -46,7 +46,8 @@ def test_every_slice_of_a_file_is_answered_as_in_the_terminal(client, classifier
         assert entry["tumor_probability"] == pytest.approx(1 - entry["probabilities"]["notumor"], abs=1e-6)
     for entry, expected in zip(entries, report.entries(classifier, volume, volume.name), strict=True):
         assert entry["status"] == expected["status"] and entry["label"] == expected["label"]
-        for key in ("probabilities", "tumor_probability", "brain_score"):
+        assert entry["prediction_set"] == expected["prediction_set"] and entry["sees_tumor"] == expected["sees_tumor"]
+        for key in ("probabilities", "tumor_probability", "threshold", "brain_score", "distance"):
             assert entry[key] == pytest.approx(expected[key], abs=1e-6)
 
 

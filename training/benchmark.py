@@ -1,7 +1,7 @@
 """How long one image takes: our int8 network, the same in fp32, EfficientNet-B0, and the whole way from a 512 px slice.
 
-    python -m training.benchmark                                 # the shipped weights
-    python -m training.benchmark --width 64 --json speed.json    # random weights of that width
+    python -m training.benchmark --json speed.json               # the shipped weights
+    python -m training.benchmark --weights runs/NAME/weights
 
 All of them take turns in every round, so that a busy machine is busy for each: ratios hold where milliseconds do not.
 EfficientNet-B0 is torchvision's, eager, at its own 224 px; the fp32 form of ours is the trained one, channels-last,
@@ -21,15 +21,13 @@ import torch
 import torchvision
 
 from model.classifier import TumorClassifier
-from model.network import STAGES, WIDTHS, TumorNet
-from model.preprocess import SERVING_MARGIN
-from model.quantization import CONFIG, FILES, load_trained, load_weights, make_config, save_weights
+from model.network import TumorNet
+from model.quantization import FILES, load_trained, load_weights, save_weights
 
 from .hardware import describe, versions
 from .phantoms import draw_phantom
 
 RUNS, WARM_UP = 200, 20
-SIZE = 160  # pixels of the input of random weights
 
 
 def benchmark(folder: Path, threads: int) -> dict:
@@ -54,7 +52,7 @@ def benchmark(folder: Path, threads: int) -> dict:
         "efficientnet_b0": ("EfficientNet-B0, fp32, 224 px", lambda: efficientnet(color)),
         "predict": ("ours, from a 512 px slice to the answer", lambda: classifier.predict([slice_512])),
     }
-    milliseconds = _take_turns({key: call for key, (_, call) in contestants.items()})
+    milliseconds = take_turns({key: call for key, (_, call) in contestants.items()})
     medians = {key: float(np.median(values)) for key, values in milliseconds.items()}
     return {
         "rows": [
@@ -68,7 +66,6 @@ def benchmark(folder: Path, threads: int) -> dict:
             for key, (what, _) in contestants.items()
         ],
         "bytes": {"int8": (folder / FILES["int8"]).stat().st_size, "fp32": _fp32_bytes(folder)},
-        "width": config["width"],
         "threads": threads,
         "runs": RUNS,
         "hardware": describe(torch.device("cpu")),
@@ -78,18 +75,17 @@ def benchmark(folder: Path, threads: int) -> dict:
 
 def without_batch_norm(net: TumorNet) -> TumorNet:
     """`net` with every BatchNorm folded into the convolution before it: the fastest that plain fp32 can be."""
-    blocks = [block for stage in STAGES for block in getattr(net, stage)]
-    pairs = [(part, f"conv{k}", f"bn{k}") for part in blocks for k in (1, 2)] + [(net, "conv1", "bn1")]
-    pairs += [(block.downsample, "0", "1") for block in blocks if block.downsample is not None]
-    for parent, conv, norm in pairs:
-        folded = torch.nn.utils.fuse_conv_bn_eval(getattr(parent, conv).eval(), getattr(parent, norm).eval())
-        setattr(parent, conv, folded)
-        setattr(parent, norm, torch.nn.Identity())
+    for parent in net.features.modules():
+        parts = list(parent.named_children())
+        for (name, conv), (next_name, norm) in zip(parts, parts[1:], strict=False):
+            if isinstance(norm, torch.nn.BatchNorm2d):
+                setattr(parent, name, torch.nn.utils.fuse_conv_bn_eval(conv.eval(), norm.eval()))
+                setattr(parent, next_name, torch.nn.Identity())
     return net.eval()
 
 
 @torch.inference_mode()
-def _take_turns(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+def take_turns(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Milliseconds of each call in each round, after a few rounds to warm up."""
     milliseconds = {key: [] for key in calls}
     for turn in range(WARM_UP + RUNS):
@@ -109,15 +105,6 @@ def _fp32_bytes(folder: Path) -> int:
         return save_weights(load_trained(folder), {}, Path(elsewhere), "fp32").stat().st_size
 
 
-def write_random_weights(width: int, folder: Path) -> None:
-    """An artefact of random weights: as large and as quick as a trained one."""
-    net = TumorNet(width)
-    gate = {"gate.weight": torch.zeros(12 * width), "gate.bias": torch.zeros(())}
-    for precision in FILES:
-        save_weights(net, gate, folder, precision)
-    (folder / CONFIG).write_text(json.dumps(make_config("random", width, SIZE, SERVING_MARGIN)))
-
-
 def table(report: dict) -> str:
     """The report as lines of text."""
     lines = [f"{report['hardware']['processor']}, {report['threads']} threads, medians of {report['runs']} rounds"]
@@ -133,17 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.benchmark", description=__doc__.split("\n")[0], allow_abbrev=False
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--weights", type=Path, default=Path("model/weights"), help="weights folder")
-    which.add_argument("--width", type=int, choices=WIDTHS.values(), help="random weights of this width instead")
+    parser.add_argument("--weights", type=Path, default=Path("model/weights"), help="weights folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
     options = parser.parse_args(arguments)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            if options.width:
-                write_random_weights(options.width, Path(folder))
-            report = benchmark(Path(folder) if options.width else options.weights, options.threads)
+        report = benchmark(options.weights, options.threads)
         if options.json:
             options.json.write_text(json.dumps(report, indent=2) + "\n")
     except (OSError, ValueError) as error:

@@ -16,15 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model import CLASSES, NO_TUMOR
-from model.classifier import TumorClassifier
+from model.classifier import RawOutputs, TumorClassifier
 
 from . import plots
+from .certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 from .data import OTHER, DataError, Dataset, Frames, load_frames, read_dataset
 from .layouts import read_records, split_named
-from .metrics import measure, share_with_interval, tumor_auc_by_sequence
-
-SURE = 0.9  # a probability above which a wrong answer would be believed
+from .localization import box_masks, evidence_figures
+from .metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
 
 
 def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = None, name: str = "") -> dict:
@@ -37,17 +36,25 @@ def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = N
     known = dataset.trainable()
     frames = load_frames(known, classifier.config["size"], classifier.config["margin"])
     raw = classifier.outputs(frames.images)
-    probabilities, labels = classifier.calibrate(raw.logits), frames.labels.numpy()
+    probabilities, labels, threshold = classifier.calibrate(raw.logits), frames.labels.numpy(), classifier.threshold
     groups, sources, sequences = (
         [getattr(record, name) for record in known.records] for name in ("group", "source", "sequence")
     )
+    images = probabilities, labels, groups
+    masks = box_masks(frames.boxes.numpy(), classifier.config["size"])
+    figures = measure(*images, sources, sequences, threshold)
+    at_threshold = {name: figures[f"{name}_tumor"] for name in ("sensitivity", "specificity")}
     report = {
         "data": name,
         "model": classifier.version,
-        **measure(probabilities, labels, groups, sources, sequences),
-        "tumor_auc_by_sequence": tumor_auc_by_sequence(probabilities, labels, groups, sequences),
-        "pointing": pointing(raw.evidence, probabilities.argmax(1), labels, frames.boxes.numpy(), groups),
-        "refusal": _refusal(classifier, frames, raw.brain_scores, probabilities.max(1), groups),
+        **figures,
+        "operating_point": {"threshold": threshold} | at_threshold,
+        "tumor_auc_by_sequence": tumor_auc_by_sequence(*images, sequences),
+        "by_label_and_sequence": by_label_and_sequence(*images, sequences, threshold),
+        "prediction_set": set_figures(classifier.prediction_sets(probabilities), labels, groups),
+        "calibration_by_source": calibration_by_source(raw.logits, *images, sources),
+        "evidence": evidence_figures(raw.evidence, probabilities, labels, masks, groups),
+        "refusal": status_shares(statuses(classifier, frames, raw, probabilities), groups),
         "other_pathology": _other_pathology(classifier, dataset),
         "fingerprint": known.fingerprint(),
         "problems": len(dataset.problems),
@@ -86,32 +93,9 @@ def select(root: Path, split: str, trained_on: str = "") -> tuple[Dataset, str]:
     return dataset, f"{name} comes without splits, so all of it is measured."
 
 
-def pointing(
-    evidence: np.ndarray, answers: np.ndarray, labels: np.ndarray, boxes: np.ndarray, groups: list[str]
-) -> dict:
-    """Of the tumors named right that have a box: how often the evidence peaks in it, or at most one cell beside it.
-
-    Args: `evidence` (N, 4, h, w) over the frame; `answers`, `labels` (N,); `boxes` (N, 4) left, top, right, bottom as
-    fractions of the frame, NaN where unknown.
-    Returns: {"all" and each tumor class: {n, n_groups, value, low, high}}.
-    """
-    height, width = evidence.shape[2:]
-    maps = evidence[np.arange(len(answers)), answers]
-    row, column = np.divmod(maps.reshape(len(maps), -1).argmax(1), width)
-    x, y = (column + 0.5) / width, (row + 0.5) / height
-    left, top, right, bottom = boxes.T
-    inside = (x >= left - 1 / width) & (x <= right + 1 / width) & (y >= top - 1 / height) & (y <= bottom + 1 / height)
-    counted = (answers == labels) & (labels != NO_TUMOR) & np.isfinite(boxes).all(1)
-    groups = np.asarray(groups, dtype=object)
-    parts = {"all": counted} | {name: counted & (labels == k) for k, name in enumerate(CLASSES[:NO_TUMOR])}
-    return {name: share_with_interval(inside[part], groups[part]) for name, part in parts.items()}
-
-
-def _refusal(classifier: TumorClassifier, frames: Frames, brain_scores, confidence, groups: list[str]) -> dict:
-    """Shares of these images that the page would refuse, or call doubtful."""
-    seen = zip(frames.images.numpy(), brain_scores.tolist(), confidence.tolist(), strict=True)
-    status = np.array([classifier.judge(*one)[0] for one in seen])
-    return {name: share_with_interval(status == name, groups) for name in ("refused", "doubtful")}
+def statuses(classifier: TumorClassifier, frames: Frames, raw: RawOutputs, probabilities: np.ndarray) -> list[str]:
+    """What the page would say of each framed image: accepted, doubtful or refused."""
+    return [status for status, _ in classifier.judge(frames.images.numpy(), raw, probabilities)]
 
 
 def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:
@@ -120,13 +104,11 @@ def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:
     if not others.records:
         return {}
     frames = load_frames(others, classifier.config["size"], classifier.config["margin"])
-    probabilities = classifier.calibrate(classifier.outputs(frames.images).logits)
+    raw = classifier.outputs(frames.images)
+    probabilities = classifier.calibrate(raw.logits)
+    sets, said = classifier.prediction_sets(probabilities), statuses(classifier, frames, raw, probabilities)
     groups = [record.group for record in others.records]
-    return {
-        "called_tumor": share_with_interval(1 - probabilities[:, NO_TUMOR] >= 0.5, groups),
-        "sure_of_a_type": share_with_interval(probabilities[:, :NO_TUMOR].max(1) > SURE, groups),
-        "sure_of_no_tumor": share_with_interval(probabilities[:, NO_TUMOR] > SURE, groups),
-    }
+    return on_other_diseases(probabilities, sets, said, groups, classifier.threshold)
 
 
 def _table(report: dict) -> str:
@@ -135,6 +117,11 @@ def _table(report: dict) -> str:
     rows = {key: figure for key, figure in report.items() if isinstance(figure, dict) and "value" in figure}
     rows |= {f"recall {name}": figure for name, figure in report["recall"].items()}
     rows |= {f"auc_tumor {name}": figure for name, figure in report["tumor_auc_by_sequence"].items()}
+    rows |= {f"set {name}": report["prediction_set"][name] for name in ("coverage", "mean_size")}
+    rows |= {
+        f"peak_inside {name}": row["peak_inside"] for name, row in report["evidence"].get("named_right", {}).items()
+    }
+    rows |= {name: figure for name, figure in report["refusal"].items() if name != "accepted"}
     for name, figure in rows.items():
         if figure["value"] is not None:
             lines.append(f"  {name:24}{figure['value']:.3f}  ({figure['low']:.3f} to {figure['high']:.3f})")

@@ -14,19 +14,32 @@ import numpy as np
 import torch
 
 from model.classifier import TumorClassifier
-from model.network import TumorNet
+from model.familiarity import Familiarity, never_strange
+from model.network import FEATURES, TumorNet
 from model.preprocess import SERVING_MARGIN
 from model.quantization import CONFIG, FILES, make_config, save_weights
 
 from . import plots
 from .augment import CACHE_MARGIN
+from .bootstrap import share_with_interval
 from .calibration import fit_temperature
 from .card import card_of, count_by_source
 from .checkpoint import load_checkpoint
+from .conformal import fit_prediction_set
 from .data import load_frames
 from .evaluate import evaluate
-from .gate import Gate, OtherImages, fit_gate, limits, read_other_images
-from .metrics import share_with_interval
+from .familiarity import distance_limits, fit_familiarity
+from .gate import (
+    Gate,
+    OtherImages,
+    brain_score_limits,
+    fit_gate,
+    frames_of_others,
+    open_gate,
+    read_other_images,
+    varied,
+)
+from .operating_point import fit_operating_point
 from .settings import Settings
 from .training_set import FRAME_SIZE, read_parts
 
@@ -38,7 +51,7 @@ def export(run: Path) -> Path:
     facts = json.loads((run / "settings.json").read_text())
     settings = Settings(**facts["settings"])
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    net = TumorNet(settings.width)
+    net = TumorNet()
     net.load_state_dict(load_checkpoint(run / "best.pt"))
     net.eval()
     folder = run / "weights"
@@ -47,23 +60,29 @@ def export(run: Path) -> Path:
     dataset, training, validation = read_parts(settings)
     size, cache = settings.size, Path(settings.cache)
     facts_of_config = {"trained": date.today().isoformat(), "data_fingerprint": dataset.fingerprint()}
-    config = make_config(run.name, settings.width, size, SERVING_MARGIN, **facts_of_config)
-    open_gate = Gate(torch.zeros(12 * settings.width), torch.zeros(()))
-    classifier = write(folder, net, config, open_gate)
+    config = make_config(run.name, size, SERVING_MARGIN, **facts_of_config)
+    classifier = write(folder, net, config, open_gate(FEATURES), never_strange(FEATURES))
 
-    print("fitting the gate that refuses what is no brain MRI", flush=True)
+    print("learning what a brain MRI looks like, to refuse the rest", flush=True)
     others = read_other_images(Path(settings.not_brain)) if settings.not_brain else OtherImages([], [], [], [])
     fitting = [pixels for pixels, fit in zip(others.slices, others.for_fitting, strict=True) if fit]
     wide = load_frames(training, FRAME_SIZE, CACHE_MARGIN, cache).images
     served = load_frames(training, size, SERVING_MARGIN, cache).images
-    gate = fit_gate(classifier, wide, served, fitting, settings.seed)
-    classifier = write(folder, net, config, gate)
+    brain = classifier.outputs(torch.cat((served, varied(wide, size, settings.seed)))).features
+    other = classifier.outputs(frames_of_others(fitting, size, SERVING_MARGIN, settings.seed)).features
+    kept_out = load_frames(validation, size, SERVING_MARGIN, cache)
+    refusal = fit_gate(brain, other), fit_familiarity(brain, classifier.outputs(kept_out.images).features)
+    classifier = write(folder, net, config, *refusal)
 
-    validation_frames = load_frames(validation, size, SERVING_MARGIN, cache)
-    raw = classifier.outputs(validation_frames.images)
-    config["temperature"] = fit_temperature(raw.logits, validation_frames.labels.numpy())
-    config["refusal"] = limits(raw.brain_scores)
-    classifier = write(folder, net, config, gate)
+    print("calibrating on the validation split", flush=True)
+    labels, groups = kept_out.labels.numpy(), [record.group for record in validation.records]
+    raw = classifier.outputs(kept_out.images)
+    config["refusal"] = brain_score_limits(raw.brain_scores) | distance_limits(raw.distances)
+    config["temperature"] = fit_temperature(raw.logits, labels)
+    probabilities = write(folder, net, config, *refusal).calibrate(raw.logits)
+    config["operating_point"] = fit_operating_point(probabilities, labels, groups)
+    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups)
+    classifier = write(folder, net, config, *refusal)
 
     print("measuring on the test split", flush=True)
     report = run / "report"
@@ -107,14 +126,16 @@ def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:
 def without_folders(settings: dict) -> dict:
     """Settings for a report: of folders only their names, since where they lie is nobody's business."""
     named = {name: Path(settings[name]).name for name in ("data", "out", "not_brain", "cache")}
-    if Path(settings["init"]).exists():
-        named["init"] = Path(settings["init"]).resolve().parent.name  # runs/NAME/weights
+    start = Path(settings["init"])
+    if start.exists():
+        named["init"] = start.name if start.is_file() else start.resolve().parent.name  # runs/NAME/weights
     return settings | named
 
 
-def write(folder: Path, net: TumorNet, config: dict, gate: Gate) -> TumorClassifier:
+def write(folder: Path, net: TumorNet, config: dict, gate: Gate, familiarity: Familiarity) -> TumorClassifier:
     """Write both precisions and the config, and load the int8 artefact as a user would."""
     extras = {"gate.weight": gate.weight, "gate.bias": gate.bias}
+    extras |= {f"familiarity.{name}": tensor for name, tensor in familiarity._asdict().items()}
     for precision in FILES:
         save_weights(net, extras, folder, precision)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from model.classifier import TumorClassifier
 from model.network import STRIDE
 from model.preprocess import frame
 from model.scans import UnreadableScan, read
@@ -17,6 +16,7 @@ from . import duplicates
 from .augment import CACHE_MARGIN, Strength, augment
 from .layouts import DataError
 from .phantoms import draw_other
+from .training_set import FRAME_SIZE
 
 DRAWN, DRAWN_SIZE = 300, 160  # drawn images that are no brain MRI: noise, text, shapes, other body parts
 REFUSED_SHARE, DOUBTFUL_SHARE = 0.005, 0.02  # of the validation split's brain MRIs that may fall below each limit
@@ -24,8 +24,15 @@ HIGHEST_REFUSED, HIGHEST_DOUBTFUL = 0.5, 0.9  # the limits never rise above thes
 
 
 class Gate(NamedTuple):
+    """Brain score of features f: sigmoid(f @ weight + bias)."""
+
     weight: torch.Tensor  # float32 (D,)
     bias: torch.Tensor  # float32 ()
+
+
+def open_gate(features: int) -> Gate:
+    """The one that lets everything through: it scores any (N, `features`) one half."""
+    return Gate(torch.zeros(features), torch.zeros(()))
 
 
 class OtherImages(NamedTuple):
@@ -70,23 +77,22 @@ def varied(frames: torch.Tensor, size: int, seed: int) -> torch.Tensor:
     return torch.cat(pieces)[:, 0].round().to(torch.uint8)
 
 
-def fit_gate(
-    classifier: TumorClassifier, wide: torch.Tensor, served: torch.Tensor, others: list[np.ndarray], seed: int
-) -> Gate:
-    """Fit on features of the artefact's own int8 network.
+def frames_of_others(others: list[np.ndarray], size: int, margin: float, seed: int) -> torch.Tensor:
+    """What is no brain MRI, as served and as augmented: uint8 (N, size, size).
 
-    Args: the training images, uint8 (N, S, S), framed `wide` with `CACHE_MARGIN` and as `served`; `others`, slices that
-    are no brain MRI, which join the drawn ones.
+    `others`: slices that are no brain MRI, possibly none; the drawn ones join them. `size` and `margin` as served.
     """
-    size, margin = classifier.config["size"], classifier.config["margin"]
     drawn = [draw_other(seed=1_000_000 + k, size=DRAWN_SIZE) for k in range(DRAWN)]
-    negatives = [framed(drawn, size, margin)]
+    pieces = [framed(drawn, size, margin)]
     if others:
-        negatives.append(framed(others, size, margin))
-        negatives.append(varied(framed(others, wide.shape[-1], CACHE_MARGIN), size, seed))
-    brain = torch.cat((served, varied(wide, size, seed)))
-    other = torch.cat(negatives)
-    features = np.concatenate([classifier.outputs(part).features for part in (brain, other)])
+        pieces.append(framed(others, size, margin))
+        pieces.append(varied(framed(others, FRAME_SIZE, CACHE_MARGIN), size, seed))
+    return torch.cat(pieces)
+
+
+def fit_gate(brain: np.ndarray, other: np.ndarray) -> Gate:
+    """Fit on features of the artefact's own int8 network: of brain MRI, float (N, D), and of anything else (M, D)."""
+    features = np.concatenate((brain, other))
     is_brain = np.arange(len(features)) < len(brain)
     mean, spread = features.mean(0), features.std(0) + 1e-6
     fit = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000).fit((features - mean) / spread, is_brain)
@@ -96,8 +102,8 @@ def fit_gate(
     )
 
 
-def limits(brain_scores: np.ndarray) -> dict[str, float]:
-    """The refusal limits of config.json from the brain scores of the validation split, float (N,)."""
+def brain_score_limits(brain_scores: np.ndarray) -> dict[str, float]:
+    """The limits on the brain score of config.json's "refusal", from the scores of the validation split, float (N,)."""
     refused, doubtful = np.quantile(brain_scores, (REFUSED_SHARE, DOUBTFUL_SHARE))
     return {
         "refused_below": min(float(refused), HIGHEST_REFUSED),

@@ -1,50 +1,72 @@
-"""Where a run starts: random weights, torchvision's ImageNet ResNet-18, or an artefact of ours."""
+"""Where a run starts: random weights, ImageNet's, or an artefact of ours."""
+
+import pickle
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from model.hub import find_weights
-from model.network import WIDTHS, TumorNet
+from model.network import TumorNet
 from model.quantization import load_trained
+
+STATE_DICTS = (".pt", ".pth")
 
 
 def initialize(net: TumorNet, source: str) -> None:
     """Fill `net` in place.
 
-    `source`: "scratch" (leave it as it is), "imagenet" (torchvision's ResNet-18, downloaded once to torch's cache), or
-    a weights folder or Hub id of ours. Raises ValueError with a sentence where the weights do not fit or cannot be had.
+    `source`: "scratch" (leave it as it is), "imagenet" (torchvision's MobileNetV2, downloaded once to torch's cache), a
+    file with the state dict of a MobileNetV2, or a weights folder or Hub id of ours.
+    Raises ValueError with a sentence where the weights do not fit or cannot be had.
     """
     if source == "scratch":
         return
     if source == "imagenet":
-        load_imagenet(net)
-        return
-    start = load_trained(find_weights(source))
-    if start.width != net.width:
-        raise ValueError(f"--init {source} has width {start.width}, not {net.width}. Use --width {start.width}.")
-    net.load_state_dict(start.state_dict())
+        fill_from_imagenet(net, torchvision_weights())
+    elif source.endswith(STATE_DICTS):
+        fill_from_imagenet(net, state_dict_in(Path(source)))
+    else:
+        net.load_state_dict(load_trained(find_weights(source)).state_dict())
 
 
-def load_imagenet(net: TumorNet) -> None:
-    """torchvision's ResNet-18 body; the stem is summed over RGB: a grey image gives what it would as RGB."""
-    from torchvision.models import ResNet18_Weights
+def torchvision_weights() -> dict[str, Tensor]:
+    from torchvision.models import MobileNet_V2_Weights
 
-    if net.width != WIDTHS["resnet18"]:
-        raise ValueError(f"--init imagenet needs --width {WIDTHS['resnet18']}: torchvision has no narrower ResNet-18.")
     try:
-        state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        return MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
     except OSError as error:
         raise ValueError(
-            f"the ImageNet weights could not be downloaded ({error}). Check the network, or use --init scratch."
+            f"the ImageNet weights could not be downloaded ({error}). Check the network, name a file that holds them, "
+            "such as --init mobilenet_v2.pt, or use --init scratch."
         ) from error
-    fill_from_imagenet(net, state)
 
 
-def fill_from_imagenet(net: TumorNet, state: dict[str, torch.Tensor]) -> None:
-    """Copy a torchvision ResNet-18 state dict into `net`; its classifier has no place here."""
-    state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    state["conv1.weight"] = state["conv1.weight"].sum(dim=1, keepdim=True)
-    missing, unexpected = net.load_state_dict(state, strict=False)
-    own = ("score_", "pool.", "pixel_")
-    wrong = [name for name in missing if not name.startswith(own)] + unexpected
-    if wrong:
-        raise ValueError(f"these are not torchvision's ResNet-18 weights: {', '.join(wrong[:3])} …")
+def state_dict_in(file: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)  # refuses anything but tensors
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"--init {file} cannot be read as a PyTorch state dict. Check the path and the file."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(
+            f"--init {file} is no state dict of tensors. Save one with torch.save(net.state_dict(), FILE)."
+        )
+    return state
+
+
+def fill_from_imagenet(net: TumorNet, state: dict[str, Tensor]) -> None:
+    """Copy the body of a MobileNetV2 state dict into `net`; its last convolution and classifier have no place here.
+
+    The published implementations name their parameters differently and list them in the same order, so the order and
+    the shapes decide. The stem is summed over RGB: a grey image gives what it would as RGB.
+    """
+    body = net.features.state_dict()
+    tensors = [tensor for name, tensor in state.items() if name.startswith("features.")][: len(body)]
+    if tensors and tensors[0].ndim == 4:
+        tensors[0] = tensors[0].sum(dim=1, keepdim=True)
+    wanted = [tensor.shape for tensor in body.values()]
+    if [tensor.shape for tensor in tensors] != wanted:
+        raise ValueError("these are not the weights of a MobileNetV2 of width 1. Use --init imagenet or scratch.")
+    net.features.load_state_dict(dict(zip(body, tensors, strict=True)))

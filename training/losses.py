@@ -32,14 +32,17 @@ def class_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
 def position_loss(scores: Tensor, labels: Tensor, said: Tensor) -> Tensor:
     """Cross-entropy of positions: inside the box the image's class, outside it and in tumor-free images "no tumor".
 
+    In a tumor-free image that has a box, a healed one, the positions inside are not asked: tumor may be left there.
+
     `scores` (N, C, h, w); `labels` (N,); `said` (N, h, w) as `augment.positions_in_box` returns it. Inside and outside
     weigh the same, and each image that has such positions weighs the same, so that small tumors count.
     """
     n, classes, h, w = scores.shape
     by_position = scores.permute(0, 2, 3, 1).reshape(-1, classes)
     of_image = labels[:, None, None].expand(n, h, w).reshape(-1)
+    whole = (labels == NO_TUMOR) & (said != OUTSIDE).flatten(1).all(1)
     inside = ((said == INSIDE) & (labels != NO_TUMOR)[:, None, None]).flatten(1).float()
-    outside = ((said == OUTSIDE) | (labels == NO_TUMOR)[:, None, None]).flatten(1).float()
+    outside = ((said == OUTSIDE) | whole[:, None, None]).flatten(1).float()
     as_class = -log_probability(by_position, of_image).view(n, -1)
     as_none = -by_position.log_softmax(dim=1)[:, NO_TUMOR].view(n, -1)
     return (mean_of_images(as_class, inside) + mean_of_images(as_none, outside)) / 2

@@ -1,9 +1,8 @@
-"""Probabilities and labels -> the figures of the report, each with its 95 % interval.
+"""Probabilities and labels -> the figures of the report, each with its 95 % interval over groups.
 
-Images of one patient resemble each other, so the bootstrap draws *groups*, never images. A resample is nothing but a
-weight for each image (how often its group was drawn), so every statistic is written once, over a (resamples, images)
-array of weights: weights of one give the value, 1,000 random rows give the interval, in a fraction of a second (calling
-scikit-learn 1,000 times: half a minute). Each one equals scikit-learn's; `tests/test_metrics.py` holds them together.
+Every statistic is written once, over a (resamples, images) array of weights as `training.bootstrap` draws them (calling
+scikit-learn 1,000 times would take half a minute). Each one equals scikit-learn's; `tests/test_metrics.py` holds them
+together. How sure the answers are is measured in training/certainty.py, where they look in training/localization.py.
 
 Rules:
 - Four classes: the answer is the most probable class. Images labelled "tumor" (type unknown) take no part.
@@ -18,12 +17,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from model import CLASSES, NO_TUMOR
-from model.classifier import TUMOR_SEEN_FROM
 
+from .bootstrap import RESAMPLES, figure, ratio, resample_weights, share_with_interval
 from .losses import PARTIAL
 
-RESAMPLES = 1000
 ECE_BINS = 15
+EVEN_CHANCE = 0.5  # the threshold on P(tumor) of whatever comes without an operating point
 SUMMARY = ("accuracy", "sensitivity_tumor", "specificity_tumor", "auc_tumor")  # what by_source and by_sequence hold
 
 
@@ -33,7 +32,7 @@ def measure(
     groups: Sequence[str],
     sources: Sequence[str] | None = None,
     sequences: Sequence[str] | None = None,
-    threshold: float = TUMOR_SEEN_FROM,
+    threshold: float = EVEN_CHANCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict:
@@ -101,16 +100,38 @@ def tumor_auc_by_sequence(
     return areas
 
 
-def share_with_interval(
-    hits: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, int | float | None]:
-    """Share of True among `hits` (N, bool), with its interval over groups: {n, n_groups, value, low, high}."""
-    hits, groups = np.asarray(hits, dtype=float), np.asarray(groups, dtype=object)
-    sizes = {"n": len(hits), "n_groups": len(set(groups))}
-    if not len(hits):
-        return sizes | _figure(np.nan, np.array([np.nan]))
-    weights = _resample_weights(groups, resamples, seed)
-    return sizes | _figure(hits.mean(), _ratio(weights @ hits, weights.sum(1)))
+def by_label_and_sequence(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str],
+    sequences: Sequence[str],
+    threshold: float = EVEN_CHANCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict:
+    """At the operating point, images of each label and sequence: how many are seen as a tumor, how many named right.
+
+    Named right: a tumor is seen and the likeliest of the three types is its own; for a normal, no tumor is seen.
+    Returns: {label: {sequence, and "all": {seen, named}}}, each {n, n_groups, value, low, high}; "named" is missing for
+    tumors of unknown type. Empty where no sequence is known.
+    """
+    probabilities, labels, groups = _checked(probabilities, labels, groups)
+    sequences = np.asarray(sequences, dtype=object)
+    known = sorted(set(sequences) - {""})
+    seen = 1 - probabilities[:, NO_TUMOR] >= threshold
+    named = np.where(labels == NO_TUMOR, ~seen, seen & (probabilities[:, :NO_TUMOR].argmax(1) == labels))
+    table = {}
+    for k, name in enumerate((*CLASSES, "tumor")):
+        parts = {sequence: (labels == k) & (sequences == sequence) for sequence in known} | {"all": labels == k}
+        answers = {"seen": seen} if k == PARTIAL else {"seen": seen, "named": named}
+        table[name] = {
+            sequence: {
+                what: share_with_interval(hit[part], groups[part], resamples, seed) for what, hit in answers.items()
+            }
+            for sequence, part in parts.items()
+            if known and part.any()
+        }
+    return {name: row for name, row in table.items() if row}
 
 
 def _checked(probabilities, labels, groups) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -135,34 +156,15 @@ def _sizes(labels: np.ndarray, groups: np.ndarray) -> dict[str, int]:
     return {"n": len(labels), "n_groups": len(set(groups)), "n_type_unknown": int((labels == PARTIAL).sum())}
 
 
-def _resample_weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, N): how often each image's group was drawn; as many draws as groups, with replacement."""
-    names, group_of = np.unique(groups.astype(str), return_inverse=True)
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return draws[:, group_of].astype(np.float64)
-
-
 def _with_intervals(probabilities, labels, groups, threshold: float, resamples: int, seed: int) -> dict:
     values = _statistics(probabilities, labels, threshold, np.ones((1, len(labels))))
-    spread = _statistics(probabilities, labels, threshold, _resample_weights(groups, resamples, seed))
+    spread = _statistics(probabilities, labels, threshold, resample_weights(groups, resamples, seed))
     return {
-        name: _figure(value[0], spread[name])
+        name: figure(value[0], spread[name])
         if value.ndim == 1
-        else {c: _figure(value[0, k], spread[name][:, k]) for k, c in enumerate(CLASSES)}
+        else {c: figure(value[0, k], spread[name][:, k]) for k, c in enumerate(CLASSES)}
         for name, value in values.items()
     }
-
-
-def _figure(value: float, spread: np.ndarray) -> dict[str, float | None]:
-    """{value, low, high} with the 2.5th and 97.5th percentile of the resamples in which the figure is defined.
-
-    The interval is widened to hold the value: resampling inflates a calibration error, so its bare percentiles may not.
-    """
-    spread = spread[np.isfinite(spread)]
-    if not np.isfinite(value) or not len(spread):
-        return {"value": None, "low": None, "high": None}
-    low, high = np.percentile(spread, (2.5, 97.5))
-    return {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}
 
 
 def _statistics(
@@ -176,19 +178,19 @@ def _statistics(
     hits, actual, answered = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(2), confusion.sum(1)
     total = actual.sum(1, keepdims=True)
     present = actual > 0
-    recall = _ratio(hits, actual)
+    recall = ratio(hits, actual)
     false_alarms = answered - hits
 
     tumor, seen = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= threshold
     seen_tumors, missed_tumors = weights @ (seen & tumor), weights @ (~seen & tumor)
     seen_normals, spared_normals = weights @ (seen & ~tumor), weights @ (~seen & ~tumor)
-    sensitivity = _ratio(seen_tumors, seen_tumors + missed_tumors)
-    specificity = _ratio(spared_normals, seen_normals + spared_normals)
+    sensitivity = ratio(seen_tumors, seen_tumors + missed_tumors)
+    specificity = ratio(spared_normals, seen_normals + spared_normals)
 
     squared_error = ((answers - np.eye(len(CLASSES))[truth]) ** 2).sum(1)
     areas = [_auc(answers[:, k], truth == k, full_weights) for k in range(len(CLASSES))]
     return {
-        "accuracy": _ratio(hits.sum(1), total[:, 0]),
+        "accuracy": ratio(hits.sum(1), total[:, 0]),
         "balanced_accuracy": _mean(recall),
         "macro_f1": _mean(np.where(present, _f_score(hits, answered, actual, beta=1), np.nan)),
         "f2_macro": _mean(np.where(present, _f_score(hits, answered, actual, beta=2), np.nan)),
@@ -202,29 +204,24 @@ def _statistics(
         "false_positive_rate": 1 - specificity,
         "false_negative_rate": 1 - sensitivity,
         "recall": recall,
-        "precision": np.where(present, _ratio(hits, answered), np.nan),
-        "specificity": _ratio(total - actual - false_alarms, total - actual),
+        "precision": np.where(present, ratio(hits, answered), np.nan),
+        "specificity": ratio(total - actual - false_alarms, total - actual),
         "roc_auc": _mean(np.stack(areas, axis=1)),
         "auc_tumor": _auc(-probabilities[:, NO_TUMOR], tumor, weights),
-        "ece": _calibration_error(answers, truth, full_weights),
-        "brier": _ratio(full_weights @ squared_error, total[:, 0]),
+        "ece": calibration_error(answers, truth, full_weights),
+        "brier": ratio(full_weights @ squared_error, total[:, 0]),
     }
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, NaN where the whole is nothing."""
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
 
 
 def _mean(by_class: np.ndarray) -> np.ndarray:
     """(R, 4) -> (R,): mean over the classes that are defined."""
     defined = np.isfinite(by_class)
-    return _ratio(np.where(defined, by_class, 0).sum(1), defined.sum(1))
+    return ratio(np.where(defined, by_class, 0).sum(1), defined.sum(1))
 
 
 def _f_score(hits: np.ndarray, answered: np.ndarray, actual: np.ndarray, beta: float) -> np.ndarray:
     """F-beta from counts: recall weighs beta times as much as precision (van Rijsbergen, 1979)."""
-    return _ratio((1 + beta**2) * hits, answered + beta**2 * actual)
+    return ratio((1 + beta**2) * hits, answered + beta**2 * actual)
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -237,13 +234,16 @@ def _auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nd
     positives = np.add.reduceat(weights * positive, starts, axis=1)
     negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
     below = np.cumsum(negatives, axis=1) - negatives / 2
-    return _ratio((positives * below).sum(1), positives.sum(1) * negatives.sum(1))
+    return ratio((positives * below).sum(1), positives.sum(1) * negatives.sum(1))
 
 
-def _calibration_error(answers: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,): expected calibration error, sum over bins of |hits - confidence| (Guo et al., 2017)."""
+def calibration_error(answers: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R,): expected calibration error, sum over bins of |hits - confidence| (Guo et al., 2017).
+
+    `answers` (N, C) probabilities, `truth` (N,) index of the right column, `weights` (R, N).
+    """
     gap, bin_of = confidence_gap(answers, truth)
-    return _ratio(np.abs(weights @ (np.eye(ECE_BINS)[bin_of] * gap[:, None])).sum(1), weights.sum(1))
+    return ratio(np.abs(weights @ (np.eye(ECE_BINS)[bin_of] * gap[:, None])).sum(1), weights.sum(1))
 
 
 def confidence_gap(probabilities: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

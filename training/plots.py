@@ -57,7 +57,8 @@ def _figure(file: Path, width: float, height: float) -> Iterator[Figure]:
         yield figure
         drawn = io.BytesIO()
         figure.savefig(drawn, dpi=DOTS_PER_INCH)
-    Image.open(drawn).convert("RGB").quantize(128).save(file, "PNG", optimize=True)  # a palette: a third of the bytes
+    colors = Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)  # median cut mixes rare ones up
+    colors.save(file, "PNG", optimize=True)  # a palette: a third of the bytes
 
 
 def plot_history(epochs: Sequence[dict], file: Path) -> None:
@@ -150,7 +151,7 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, file: Path, report: 
         if 0 < tumor.sum() < len(tumor):
             at = 1 - report["specificity_tumor"]["value"], report["sensitivity_tumor"]["value"]
             ring = {"color": "white", "markeredgecolor": INK, "markeredgewidth": 2.4, "markersize": 10, "zorder": 5}
-            axes.plot(*at, "o", label=f"here: P(tumor) ≥ {report['threshold']:g}", clip_on=False, **ring)
+            axes.plot(*at, "o", label=f"here: P(tumor) ≥ {report['threshold']:.2f}", clip_on=False, **ring)
             corner.plot(*at, "o", **ring)
         axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
         axes.set_xlabel("false alarms (1 - specificity)")

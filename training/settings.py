@@ -12,23 +12,29 @@ class Settings:
     out: str = ""  # the run folder
     not_brain: str = ""  # folder of images that are no brain MRI: the refusal is fitted on half of them
     copies: str = "drop"  # drop | keep training images that look like a held-out one; vendors' splits keep them
-    init: str = "scratch"  # scratch | imagenet (width 64) | a weights folder or Hub id of ours
-    width: int = 32  # channels of the first stage: 32 trains on a CPU in an hour, 64 takes ImageNet weights
+    sources: str = ""  # use only these sources of the data, with commas between; "" for all
+    leave_out: str = ""  # sources held out whole, with commas between: all their images join the test split
+    folds: int = 0  # split by group into so many parts instead of as the data says; 0 for the data's own split
+    fold: int = 0  # the part that is tested, from 0; the next one validates, the others train
+    init: str = (
+        "imagenet"  # scratch | imagenet (MobileNetV2's) | a file of such weights | a weights folder or Hub id of ours
+    )
+    frozen: int = 4  # first parts of the body that keep the weights they start with: edges are edges; half the time
     size: int = 160  # pixels of the input
-    smallest_size: int = 96  # training starts here and grows to `size` at half of the run: saves a third of the time
-    epochs: int = 64
+    smallest_size: int = 128  # training starts here and grows to `size` at half of the run: saves a quarter of the time
+    epochs: int = 20
     patience: int = 20  # epochs without a better validation score before the run stops early
     batch: int = 64
-    learning_rate: float = 1.5e-3
-    warmup_epochs: float = 2.0
+    learning_rate: float = 1e-3
+    warmup_epochs: float = 1.0
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     position_weight: float = 0.5  # of the loss on positions that the tumor's box speaks about
     dropout: float = 0.1  # of whole channels before the position scores
-    ema_decay: float = 0.997  # of the averaged weights that are validated and kept
+    ema_decay: float = 0.99  # of the averaged weights that are validated and kept
     phantoms: int = 1200  # drawn heads that join the training images, as domain randomization; 0 for none
     phantom_share: float = 0.10  # of each batch
-    transplants_from: float = 0.68  # of the run: from here on lesions are moved between heads; 1 for never
+    transplants_from: float = 0.0  # of the run: from here on lesions are moved between heads; 1 for never
     clip_norm: float = 2.0
     seed: int = 0
     threads: int = 0  # CPU threads; 0: as many as there are cores
@@ -40,6 +46,10 @@ class Settings:
                 raise ValueError(f"--{name} {getattr(self, name)} does not fit the network. Use a multiple of {STEP}.")
         if self.copies not in ("drop", "keep"):
             raise ValueError(f"--copies {self.copies} is unknown. Use drop or keep.")
+        if self.folds and self.folds < 3:
+            raise ValueError(f"--folds {self.folds} leaves nothing to train on. Use 3 or more.")
+        if not 0 <= self.fold < max(self.folds, 1):
+            raise ValueError(f"--fold {self.fold} does not exist. Folds count from 0, and --folds says how many.")
         for name in ("epochs", "batch", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)} leaves nothing to do. Use 1 or more.")
@@ -48,10 +58,21 @@ class Settings:
 def parse_settings(arguments: list[str], description: str) -> tuple[Settings, bool]:
     """Command line -> settings, and whether to resume. Unknown options end the program; raises ValueError."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=description, allow_abbrev=False)
-    for field in dataclasses.fields(Settings):
-        needed = field.name in ("data", "out")
-        parser.add_argument(f"--{field.name}", type=field.type, default=field.default, required=needed)
+    add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
     options = vars(parser.parse_args(arguments))
     resume = options.pop("resume")
     return Settings(**options), resume
+
+
+def add_options(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
+    """An option for each setting, those named in `without` excepted."""
+    for field in dataclasses.fields(Settings):
+        if field.name not in without:
+            needed = field.name in ("data", "out")
+            parser.add_argument(f"--{field.name}", type=field.type, default=field.default, required=needed)
+
+
+def listed(names: str) -> list[str]:
+    """What stands between the commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]

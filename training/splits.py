@@ -5,10 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 
-def split_by_group(labels: Sequence[str], groups: Sequence[str], shares: Mapping[str, float], seed: int) -> list[str]:
+def split_by_group(
+    labels: Sequence[str], groups: Sequence[str], shares: Mapping[str, float], seed: int, largest_first: bool = False
+) -> list[str]:
     """Deal groups to splits so that every label comes as close to the shares as whole groups allow.
 
-    Groups are dealt in random order, each to the split that still lacks most of the group's labels.
+    Groups are dealt in random order, each to the split that still lacks most of the group's labels; with
+    `largest_first` in order of their size, so that the small ones even out what the large ones left uneven.
 
     Args: `labels` and `groups`, one of each an image; `shares`, split -> share of the images, sums to 1.
     Returns: the split of each image; the same for the same arguments on every machine.
@@ -21,6 +24,8 @@ def split_by_group(labels: Sequence[str], groups: Sequence[str], shares: Mapping
 
     order = sorted(contents)
     random.Random(seed).shuffle(order)
+    if largest_first:
+        order.sort(key=lambda group: -contents[group].total())
     split_of = {}
     for group in order:
         content = contents[group]
@@ -32,3 +37,9 @@ def split_by_group(labels: Sequence[str], groups: Sequence[str], shares: Mapping
         for label, n in content.items():
             wanted[split_of[group]][label] -= n
     return [split_of[group] for group in groups]
+
+
+def folds_by_group(labels: Sequence[str], groups: Sequence[str], folds: int) -> list[int]:
+    """The fold of each image, 0 to `folds` - 1: whole groups, shares of every label as even as these allow."""
+    shares = {str(fold): 1 / folds for fold in range(folds)}
+    return [int(fold) for fold in split_by_group(labels, groups, shares, seed=0, largest_first=True)]

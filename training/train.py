@@ -92,8 +92,9 @@ def write_facts(settings: Settings, dataset: Dataset, device: torch.device, resu
 
 def parameter_groups(net: TumorNet, weight_decay: float) -> list[dict]:
     """Decay the convolutions only; norms, biases and the pooling's sharpness stay free."""
-    decayed = [parameter for parameter in net.parameters() if parameter.ndim > 1]
-    free = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.ndim > 1]
+    free = [parameter for parameter in trained if parameter.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
@@ -122,7 +123,12 @@ def set_random_state(states: list[Tensor], device: torch.device) -> None:
 
 
 def train(settings: Settings, resume: bool = False) -> Path:
-    """Run the training that `settings` describe; returns the folder of the finished artefact.
+    """`fit`, then `export`; returns the folder of the finished artefact. Raises as `fit`."""
+    return export(fit(settings, resume))
+
+
+def fit(settings: Settings, resume: bool = False) -> Path:
+    """Run the training that `settings` describe; returns the run folder with best.pt, of `TumorNet`, in it.
 
     Raises: DataError, OSError, ValueError with a sentence; FloatingPointError if the loss is not a number any more.
     """
@@ -146,7 +152,7 @@ def train(settings: Settings, resume: bool = False) -> Path:
     (out / "data_report.txt").write_text("".join(f"{problem}\n" for problem in dataset.problems))
 
     torch.manual_seed(settings.seed)
-    net = TumorNet(settings.width, settings.dropout)
+    net = TumorNet(settings.dropout, settings.frozen)
     initialize(net, settings.init)
     net = net.to(device, memory_format=torch.channels_last)
     averaged = AveragedModel(net, multi_avg_fn=moving_average(settings.ema_decay), use_buffers=True)
@@ -246,7 +252,7 @@ def train(settings: Settings, resume: bool = False) -> Path:
                 flush=True,
             )
     board.close()
-    return export(out)
+    return out
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Which images train and steer a run, and the training images as tensors on the device."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from .augment import CACHE_MARGIN
-from .data import Dataset, load_frames, read_dataset, without_copies
+from .data import DataError, Dataset, load_frames, read_dataset, without_copies
 from .phantoms import write_phantom_dataset
-from .settings import Settings
+from .settings import Settings, listed
+from .splits import folds_by_group
 
 FRAME_SIZE = 208  # of the cached training frames: as sharp as the network's 160 px once the wide margin is cut off
 PHANTOM_SEED = 1  # the examples of the page are drawn from seeds that no phantom data set uses
@@ -30,14 +31,41 @@ class TrainingSet:
 
 
 def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
-    """Everything that can be trained on, its training and its validation part. Raises DataError."""
-    dataset = read_dataset(Path(settings.data)).trainable()
+    """Everything that can be trained on, its training and its validation part. Raises DataError.
+
+    Images that look like a held-out one of another group leave the training and the validation part.
+    """
+    dataset = read_split(settings)
     training, validation = dataset.where("train"), dataset.where("val")
     if settings.copies == "drop":
         test = dataset.where("test").records
         validation = without_copies(validation, test)
         training = without_copies(training, validation.records + test)
     return dataset, training, validation
+
+
+def read_split(settings: Settings) -> Dataset:
+    """Everything that can be trained on, split as `settings` say. Raises DataError.
+
+    - `sources`: the other sources do not exist.
+    - `folds` and `fold`: fold `fold` is the test split, the next one validation, the others training. Every fold has
+      its share of each label of each source, as near as whole groups allow, and they are the same whatever the seed.
+    - `leave_out`: these sources are test images, and so are images of other sources that share a group with them (a
+      person, or near-duplicates, known in two sources).
+    """
+    dataset = read_dataset(Path(settings.data)).trainable()
+    only, left_out = listed(settings.sources), listed(settings.leave_out)
+    known = {record.source for record in dataset.records}
+    if unknown := sorted({*only, *left_out} - known):
+        raise DataError(f"{settings.data} has no source {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    records = [record for record in dataset.records if not only or record.source in only]
+    if settings.folds:
+        folds = folds_by_group([f"{r.label} {r.source}" for r in records], [r.group for r in records], settings.folds)
+        part_of = {settings.fold: "test", (settings.fold + 1) % settings.folds: "val"}
+        records = [replace(r, split=part_of.get(fold, "train")) for r, fold in zip(records, folds, strict=True)]
+    held_out = {record.group for record in records if record.source in left_out}
+    records = [replace(record, split="test") if record.group in held_out else record for record in records]
+    return Dataset(dataset.root, records, dataset.problems)
 
 
 def load_training_set(dataset: Dataset, settings: Settings, device: torch.device) -> TrainingSet:

@@ -56,7 +56,8 @@ def move_lesions(frames: Tensor, boxes: Tensor, labels: Tensor, share: Share) ->
     """Heal, transplant and patch some images of a batch; the others stay as they are.
 
     Args and returns: `frames` uint8 (N, S, S), `boxes` float32 (N, 4) fractions of the frame (NaN where unknown),
-    `labels` int64 (N,). Draws from torch's global generator of the frames' device.
+    `labels` int64 (N,). A healed head's box holds its patch: what is left of a tumor or of its edema around it is no
+    tissue to call tumor-free. Draws from torch's global generator of the frames' device.
     """
     n, size, device = len(frames), frames.shape[-1], frames.device
     images = frames.float() / 255
@@ -87,7 +88,8 @@ def move_lesions(frames: Tensor, boxes: Tensor, labels: Tensor, share: Share) ->
     source = torch.where(transplant[:, None, None], lesions, mirrored)
     cover = cover * (heal | transplant | patch)[:, None, None]
     mixed = ((images * (1 - cover) + source * cover) * 255).round().to(torch.uint8)
-    unknown = torch.full_like(boxes, torch.nan)
-    new_boxes = torch.where(transplant[:, None], places, torch.where(heal[:, None], unknown, boxes))
+    reach = half * FEATHERED
+    healed_place = torch.cat((center - reach, center + reach), dim=1)
+    new_boxes = torch.where(transplant[:, None], places, torch.where(heal[:, None], healed_place, boxes))
     new_labels = torch.where(transplant, labels[donors], labels.masked_fill(heal, NO_TUMOR))
     return mixed, new_boxes, new_labels

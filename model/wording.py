@@ -1,0 +1,18 @@
+"""Numbers and lists as a reader meets them, wherever the model speaks."""
+
+from collections.abc import Sequence
+
+
+def percent(probability: float) -> str:
+    """A probability for reading; never a certainty that no model has."""
+    if probability > 0.99:
+        return "over 99 %"
+    if probability < 0.01:
+        return "under 1 %"
+    return f"{100 * probability:.0f} %"
+
+
+def either(names: Sequence[str]) -> str:
+    """ "glioma", "glioma or meningioma", "glioma, meningioma or no tumor"."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

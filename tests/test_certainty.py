@@ -1,0 +1,96 @@
+"""How sure the answers are: sets, calibration and statuses whose shares are known by counting."""
+
+import json
+
+import numpy as np
+import pytest
+
+from model import NO_TUMOR
+from training.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
+from training.losses import PARTIAL
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def drawn(n, temperature, seed):
+    """Logits that are `temperature` times too large for the labels drawn from them."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.normal(size=(n, 4))
+    return logits * temperature, (logits + rng.gumbel(size=(n, 4))).argmax(1)
+
+
+def test_set_figures_are_those_of_counting():
+    sets = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1]], dtype=bool)
+    labels = np.array([0, 0, 0, NO_TUMOR, NO_TUMOR, PARTIAL])
+    figures = set_figures(sets, labels, list("aabcde"))
+    assert (figures["n"], figures["n_groups"]) == (5, 4), "tumors of unknown type take no part"
+    assert figures["coverage"]["value"] == 4 / 5 and figures["mean_size"]["value"] == 9 / 5
+    assert figures["singletons"]["value"] == 3 / 5 and figures["right_if_single"]["value"] == pytest.approx(2 / 3)
+    assert set(figures["by_class"]) == {"glioma", "notumor"}
+    assert figures["by_class"]["glioma"]["coverage"]["value"] == pytest.approx(2 / 3)
+    assert figures["by_class"]["notumor"]["mean_size"]["value"] == 5 / 2
+
+
+def test_set_figures_of_unknown_types_alone_are_null():
+    figures = set_figures(np.ones((2, 4), dtype=bool), np.array([PARTIAL, PARTIAL]), list("ab"))
+    assert figures["coverage"]["value"] is None and figures["by_class"] == {}
+    json.dumps(figures, allow_nan=False)
+
+
+def test_source_that_is_too_sure_wants_a_higher_temperature():
+    parts = [drawn(3000, temperature, seed) for seed, temperature in enumerate((1.0, 3.0))]
+    logits, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    groups = [str(k // 3) for k in range(6000)]
+    figures = calibration_by_source(logits, softmax(logits), labels, groups, ["honest"] * 3000 + ["boastful"] * 3000)
+    assert figures["honest"]["temperature"] == pytest.approx(1, rel=0.1)
+    assert figures["boastful"]["temperature"] == pytest.approx(3, rel=0.1)
+    assert figures["honest"]["ece"]["value"] < 0.03 < 0.15 < figures["boastful"]["ece"]["value"]
+    assert figures["honest"]["ece_tumor"]["value"] < 0.03 < figures["boastful"]["ece_tumor"]["value"]
+    assert (figures["honest"]["n"], figures["honest"]["n_groups"]) == (3000, 1000)
+
+
+def test_source_of_unknown_types_is_calibrated_for_tumor_against_none_alone():
+    logits = np.log([[0.4, 0.3, 0.1, 0.2]] * 9 + [[0.05, 0.05, 0.1, 0.8]])  # a tumor seen at 0.8, and one missed at 0.8
+    labels, groups = np.full(10, PARTIAL), [str(k) for k in range(10)]
+    figures = calibration_by_source(logits, softmax(logits), labels, groups, [""] * 10)["unknown"]
+    assert figures["ece"]["value"] is None
+    assert figures["ece_tumor"]["value"] == pytest.approx(0.9 - 0.8), (
+        "nine of ten are right, eight of ten were promised"
+    )
+
+
+def test_source_without_a_wrong_answer_has_no_best_temperature():
+    labels = np.arange(40) % 4
+    logits = 3.0 * np.eye(4)[labels]
+    [figures] = calibration_by_source(logits, softmax(logits), labels, [str(k) for k in range(40)], ["a"] * 40).values()
+    assert figures["temperature"] is None
+    json.dumps(figures, allow_nan=False)
+
+
+def test_statuses_are_counted():
+    shares = status_shares(["accepted", "refused", "accepted", "doubtful"], list("aabc"))
+    assert {name: share["value"] for name, share in shares.items()} == {
+        "accepted": 1 / 2,
+        "doubtful": 1 / 4,
+        "refused": 1 / 4,
+    }
+
+
+def test_confidently_wrong_is_one_sure_tumor_that_nothing_on_the_page_doubts():
+    sure, open_set = [0.95, 0.02, 0.02, 0.01], [0.5, 0.4, 0.05, 0.05]
+    probabilities = np.array([sure, sure, sure, open_set, [0.02, 0.02, 0.01, 0.95]])
+    sets = probabilities > 0.3
+    sets[2] = [1, 1, 0, 0]
+    statuses = ["accepted", "doubtful", "accepted", "accepted", "accepted"]
+    shares = on_other_diseases(probabilities, sets, statuses, list("abcde"), threshold=0.3)
+    assert {name: share["value"] for name, share in shares.items() if name != "status"} == {
+        "called_tumor": 4 / 5,
+        "sure_of_a_type": 3 / 5,
+        "sure_of_no_tumor": 1 / 5,
+        "more_than_one": 2 / 5,
+        "confidently_wrong": 1 / 5,
+    }
+    assert shares["status"]["doubtful"]["value"] == 1 / 5

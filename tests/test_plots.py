@@ -1,0 +1,20 @@
+"""Plots keep what they promise: colors that tell the classes apart, in small files."""
+
+import numpy as np
+from PIL import Image, ImageColor
+
+from training import plots
+from training.metrics import measure
+
+
+def test_thin_curves_keep_their_colors_in_the_small_file(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 4
+    probabilities = 0.9 * np.eye(4)[labels] + 0.1 * rng.dirichlet(np.ones(4), 80)  # curves hide in the corner
+    report = measure(probabilities, labels, [str(k) for k in range(80)], resamples=20)
+    plots.plot_roc(probabilities, labels, tmp_path / "roc.png", report, "drawn")
+    drawn = np.asarray(Image.open(tmp_path / "roc.png").convert("RGB"), dtype=int).reshape(-1, 3)
+    for color in plots.COLORS[:3]:
+        away = np.abs(drawn - ImageColor.getrgb(color)).max(1)
+        assert away.min() < 16, f"{color} is nowhere in the plot"
+    assert (tmp_path / "roc.png").stat().st_size < 100_000

@@ -1,0 +1,28 @@
+"""config.json and metrics.json -> the model card, and the numbers in the project's README: rendered, never typed.
+
+    python -m training.card             # writes model/weights/README.md and what stands between the marks in README.md
+    python -m training.card --add external=runs/external/metrics.json     # puts a report into metrics.json first
+    python -m training.card --check     # changes nothing; exit code 1 if either disagrees with metrics.json
+
+metrics.json holds sections, of which any may be missing (the card then says "not measured"):
+
+    test, external, vendor   reports of training.evaluate: the pool's test split, another source, the vendor's split
+    quantization             macro_f1_int8, macro_f1_fp32 of the same test split; bytes_int8, bytes_fp32 of the files
+    not_brain_mri            refused: share of images of other things, none of them used in fitting
+    training                 settings, versions, hardware, seconds, starts, data_fingerprint, left_out;
+                             sources: {source: {split: {images, groups}}}, as `count_by_source` gives it
+    speed                    report of training.benchmark
+    phantoms                 report of training.localization: where the evidence lies on drawn heads
+    seeds                    report of training.seeds: the same recipe with several seeds
+    leave_source_out, folds, figshare      reports of training.cross_validate
+    probes                   report of training.probes: what shortcuts are worth
+    comparison               report of training.compare: the systems that this one grew from
+
+Each file renders one thing: results.py how well, certainty.py how sure, making.py from what, costs.py how large and
+quick, model_index.py the results for the Hub; document.py puts them together.
+"""
+
+from .document import PLOTS, card_of, model_card, readme_numbers
+from .making import count_by_source
+
+__all__ = ["PLOTS", "card_of", "count_by_source", "model_card", "readme_numbers"]

@@ -1,0 +1,101 @@
+"""The whole card, and the short version of its numbers for the README."""
+
+import importlib
+import json
+from pathlib import Path
+from string import Template
+
+from model import CLASSES, DISPLAY_NAMES
+
+from .. import markdown
+from . import certainty, costs, making, results
+from .model_index import model_index
+
+TEMPLATE = Path(__file__).with_name("card.md")
+PLOTS = {  # of the weights folder, where they exist
+    "history.png": "Loss and validation score against epochs",
+    "confusion.png": "Confusion matrix of the pool's test split",
+    "roc.png": "ROC curves of the pool's test split",
+    "reliability.png": "Reliability on the pool's test split",
+}
+RENDERED_BY = {  # section of metrics.json -> the module of training whose `markdown` tells it, and what it is about
+    "leave_source_out": ("cross_validate", "Whole sources left out of training"),
+    "folds": ("cross_validate", "Cross-validation over the whole pool"),
+    "figshare": ("cross_validate", "Cross-validation over the figshare images alone"),
+    "probes": ("probes", "What shortcuts are worth"),
+    "comparison": ("compare", "The systems that this one grew from"),
+}
+
+
+def card_of(folder: Path) -> str:
+    """The card of the weights in `folder`. Raises: OSError, ValueError if one of its two JSON files cannot be read."""
+    config, metrics = (json.loads((folder / name).read_text()) for name in ("config.json", "metrics.json"))
+    return model_card(config, metrics, [plot for plot in PLOTS if (folder / plot).exists()])
+
+
+def model_card(config: dict, metrics: dict, plots: list[str]) -> str:
+    """The card of a weights folder as the Hub wants it: training/card/card.md with its places filled in.
+
+    `config`: of the weights; `metrics`: as described in `training.card`; `plots`: names of the plots in the folder.
+    """
+    training = metrics.get("training", {})
+    text = Template(TEMPLATE.read_text()).substitute(
+        model_index=model_index(config["name"], metrics),
+        **{key: config[key] for key in ("name", "size")},
+        classes=", ".join(DISPLAY_NAMES[name] for name in CLASSES[:-1]) + f" and {DISPLAY_NAMES[CLASSES[-1]]}",
+        results=results.main_table(metrics, results.ALL),
+        seeds=_seeds(metrics),
+        by_sequence=results.by_sequence(metrics),
+        by_label_and_sequence=results.by_label_and_sequence(metrics),
+        prediction_sets=certainty.prediction_sets(metrics, config),
+        calibration=certainty.calibration(metrics, config),
+        operating_point=certainty.operating_point(config),
+        statuses=certainty.statuses(metrics),
+        other_pathology=certainty.other_pathology(metrics),
+        evidence=_evidence(metrics.get("test", {}).get("evidence"), "test tumors", "box", ""),
+        phantoms_evidence=_evidence(metrics.get("phantoms")),
+        plots="\n\n".join(f"![{PLOTS[plot]}]({plot})" for plot in PLOTS if plot in plots),
+        **{section: _rendered(metrics, section) for section in RENDERED_BY},
+        quantization=costs.quantization(metrics),
+        speed=costs.speed(metrics),
+        **making.sources(training),
+        phantoms=making.phantoms(training),
+        left_out=making.left_out(training),
+        recipe=making.recipe(training),
+        training=making.facts(training),
+    )
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+def readme_numbers(metrics: dict) -> str:
+    """What the project's README says of quality, size and speed: Markdown."""
+    parts = [
+        results.main_table(metrics, results.SHORT),
+        results.by_sequence(metrics),
+        _rendered(metrics, "leave_source_out"),
+        _seeds(metrics),
+        _rendered(metrics, "comparison"),
+        costs.quantization(metrics),
+        costs.speed(metrics),
+    ]
+    return "\n\n".join(parts)
+
+
+def _rendered(metrics: dict, section: str) -> str:
+    """A section as the module that made it tells it: imported only here, since each knows how to train as well."""
+    module, about = RENDERED_BY[section]
+    if not metrics.get(section):
+        return f"{about}: {markdown.NOT_MEASURED}."
+    return importlib.import_module(f"training.{module}").markdown(metrics[section])
+
+
+def _seeds(metrics: dict) -> str:
+    from ..seeds import markdown as told
+
+    return told(metrics.get("seeds", {}), metrics.get("weights_sha256", ""))
+
+
+def _evidence(report: dict | None, *words: str) -> str:
+    from ..localization import markdown as told
+
+    return told(report or {}, *words)

@@ -1,0 +1,507 @@
+"""The systems that this one grew from beside ours: the same splits, the same budget, the same measurement, one table.
+
+    python -m training.compare --vendor VENDOR --pool POOL --external EXTERNAL --minutes 2 --out comparison.json
+    python -m training.compare ... --weights runs/NAME/weights --vendor_weights runs/VENDOR/weights
+    python -m training.compare ... --only tinyvgg alexnet             # some of them; the file keeps the others
+
+Each system of training/baselines.py trains on the vendor split (Training -> Testing, copies and all, a random tenth of
+Training to choose the best weights: the protocol of those projects) and on the honest one (pool, by patient). "ours" is
+this network with as many epochs as the same budget holds; "ours_full" are finished weights, with their own training
+time. Results are written after each one: the same command goes on where it was stopped. With --steps nothing is timed.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from model import NO_TUMOR
+from model.classifier import TumorClassifier
+from model.network import TumorNet
+from model.quantization import FILES, load_trained, load_weights
+
+from .baselines import BASELINES, Baseline, Budget, answer, as_served, file_bytes, fit_baseline, load_squares
+from .bootstrap import figure, ratio, resample_weights, share_with_interval
+from .data import LABELS, DataError, Dataset, load_frames, read_dataset
+from .hardware import best_device, describe, versions
+from .initialize import initialize
+from .losses import PARTIAL
+from .markdown import NOT_MEASURED, NOTHING, table
+from .markdown import figure as written
+from .metrics import EVEN_CHANCE, measure, tumor_auc_by_sequence
+from .schedules import image_size_at
+from .settings import Settings
+from .training_set import read_parts
+
+OURS, OURS_FULL = "ours", "ours_full"
+NAMES = (*BASELINES, OURS, OURS_FULL)
+VALIDATION_SHARE = 0.1  # of the vendor's Training, at random
+VENDOR_SETTINGS = {"copies": "keep", "phantoms": 0, "transplants_from": 1.0}  # ours from the vendor's Training alone
+WARMUP_SHARE = 0.1  # of our epochs, where these are few
+TITLES = {"pool": "Honest split: the pool, by patient", "vendor": "Vendor split: leaks"}
+BINARY = {  # figures of every system: tumor against none
+    "auc_tumor": "tumor or none: AUC",
+    "sensitivity_tumor": "tumors seen",
+    "specificity_tumor": "normals left alone",
+    "f2_tumor": "F2, tumor or none",
+}
+FOUR = {"accuracy": "accuracy, 4 classes", "macro_f1": "macro-F1", "f2_macro": "macro-F2"}
+CLAIMS = FOUR | {"accuracy_tumor": "accuracy, tumor or none", "f1_tumor": "F1, tumor or none"}
+
+
+class Protocol(NamedTuple):
+    """One way to split: what all systems train on, choose their best weights by, and are measured on."""
+
+    name: str  # "vendor" or "pool"
+    root: Path
+    training: Dataset
+    validation: Dataset
+    test: Dataset
+
+    def fingerprint(self) -> str:
+        """Of all three parts together."""
+        records = [record for part in (self.training, self.validation, self.test) for record in part.records]
+        return Dataset(self.root, records).fingerprint()
+
+
+def compare(
+    out: Path,
+    protocols: list[Protocol],
+    budget: Budget,
+    external: Dataset | None = None,
+    only: tuple[str, ...] = NAMES,
+    weights: Mapping[str, Path] = MappingProxyType({}),
+    init: str = Settings.init,
+    seed: int = 0,
+) -> dict:
+    """Train and measure what `out` does not hold yet; returns all of it, JSON-ready, and writes it after each system.
+
+    Args: `only`, of NAMES; `weights`, protocol -> folder of finished weights of ours; `init`, where "ours" starts, as
+    in `training.initialize`.
+    Raises: DataError if `out` was begun with another budget, seed, machine or data; OSError, ValueError.
+    """
+    if OURS in only:
+        initialize(TumorNet(), init)  # what cannot be had must not show after an hour
+    finished = {name: version_of(folder) for name, folder in weights.items() if OURS_FULL in only}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    result = begin(out, protocols, budget, external, seed)
+    for protocol in protocols:
+        for name in only:
+            if name == OURS_FULL:
+                version = finished.get(protocol.name)
+                if version and not is_done(result, name, protocol, version):
+                    folder = weights[protocol.name]
+                    keep(out, result, row_of_weights(name, "ours, finished weights", protocol, folder, external))
+            elif not is_done(result, name, protocol):
+                print(f"{protocol.name}: {name}", flush=True)
+                if name == OURS:
+                    folder = train_ours(protocol, budget, init, seed, out.with_suffix(""))
+                    keep(out, result, row_of_weights(name, "ours, same budget", protocol, folder, external))
+                else:
+                    keep(out, result, row_of_baseline(name, protocol, budget, external, seed))
+    if budget.minutes:
+        names = {row["system"] for row in result["rows"]}
+        folders = [*out.with_suffix("").glob("ours-*/weights"), *weights.values()] if {OURS, OURS_FULL} & names else []
+        result["latency"] = latency([name for name in BASELINES if name in names], next(iter(folders), None))
+        write(out, result)
+    return result
+
+
+# ---- the file of results
+
+
+def begin(out: Path, protocols: list[Protocol], budget: Budget, external: Dataset | None, seed: int) -> dict:
+    """The results so far, or an empty file of them. Raises: DataError if these would not stand beside new ones."""
+    data = {protocol.name: protocol.fingerprint() for protocol in protocols}
+    data |= {"external": external.fingerprint()} if external else {}
+    facts = {
+        "budget": budget._asdict(),
+        "seed": seed,
+        "threads": torch.get_num_threads(),
+        "hardware": describe(best_device()),
+        "versions": versions(),
+    }
+    if not out.exists():
+        return facts | {"data": data, "rows": [], "latency": {}}
+    result = json.loads(out.read_text())
+    changed = [name for name, value in facts.items() if result.get(name) != value]
+    changed += [name for name, value in data.items() if result["data"].get(name, value) != value]
+    if external and "external" not in result["data"] and result["rows"]:
+        changed.append("external")
+    if changed:
+        raise DataError(f"{out} was begun with another {', '.join(changed)}. Choose another --out, or remove it.")
+    result["data"] |= data
+    return result
+
+
+def is_done(result: dict, system: str, protocol: Protocol, version: str | None = None) -> bool:
+    rows = [row for row in result["rows"] if (row["system"], row["protocol"]) == (system, protocol.name)]
+    return any(version in (None, row.get("version")) for row in rows)
+
+
+def keep(out: Path, result: dict, row: dict) -> None:
+    """Put `row` in the place of an older one of the same system and protocol, and write the file."""
+    key = row["system"], row["protocol"]
+    result["rows"] = [other for other in result["rows"] if (other["system"], other["protocol"]) != key] + [row]
+    write(out, result)
+
+
+def write(out: Path, result: dict) -> None:
+    unfinished = out.with_suffix(".part")
+    unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    os.replace(unfinished, out)
+
+
+# ---- one row
+
+
+def row_of_baseline(name: str, protocol: Protocol, budget: Budget, external: Dataset | None, seed: int) -> dict:
+    """Train and measure one of BASELINES."""
+    baseline = BASELINES[name]
+    training, validation = (load_squares(part, baseline.size) for part in (protocol.training, protocol.validation))
+    net, trained = fit_baseline(baseline, training, validation, budget, seed, best_device())
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    net = as_served(baseline, net)
+
+    def answers(dataset: Dataset) -> np.ndarray:
+        images = load_squares(dataset, baseline.size).images
+        return baseline.probabilities(answer(baseline, net, images)).double().numpy()
+
+    return {
+        "system": name,
+        "protocol": protocol.name,
+        "title": baseline.title,
+        "claimed": baseline.claimed,
+        "assumed": baseline.assumed,
+        "trained": trained,
+        **measured(answers, protocol, external, baseline.binary),
+        "size": {
+            "input": f"{baseline.size} px, {'grey' if baseline.channels == 1 else 'color'}",
+            "parameters": parameters,
+            "bytes": file_bytes(net),
+        },
+    }
+
+
+def row_of_weights(name: str, title: str, protocol: Protocol, folder: Path, external: Dataset | None) -> dict:
+    """Measure the int8 artefact in `folder`, by the same rules."""
+    classifier = TumorClassifier.from_folder(folder)
+    size, margin = classifier.config["size"], classifier.config["margin"]
+
+    def answers(dataset: Dataset) -> np.ndarray:
+        return classifier.calibrate(classifier.outputs(load_frames(dataset, size, margin).images).logits)
+
+    metrics = folder / "metrics.json"
+    training = json.loads(metrics.read_text()).get("training", {}) if metrics.exists() else {}
+    settings = training.get("settings", {})
+    return {
+        "system": name,
+        "protocol": protocol.name,
+        "title": title,
+        "claimed": {},
+        "version": version_of(folder),
+        "trained": {
+            "start": starting_point(settings.get("init", "")),
+            "seconds": training.get("seconds"),
+            "passes": training.get("epochs"),
+        },
+        **measured(answers, protocol, external, binary=False),
+        "size": {
+            "input": f"{size} px, grey, framed by the head",
+            "parameters": sum(parameter.numel() for parameter in load_trained(folder).parameters()),
+            "bytes": (folder / FILES["int8"]).stat().st_size,
+        },
+    }
+
+
+def starting_point(init: str) -> str:
+    """What our training started from, in the words of the table; `init` as in the settings."""
+    if init == "imagenet" or init.endswith((".pt", ".pth")):
+        return "ImageNet"
+    return {"scratch": "random", "": ""}.get(init, "weights of ours")
+
+
+def version_of(folder: Path) -> str:
+    """Start of the SHA-256 of the int8 weights in `folder`."""
+    return hashlib.sha256((folder / FILES["int8"]).read_bytes()).hexdigest()[:8]
+
+
+def train_ours(protocol: Protocol, budget: Budget, init: str, seed: int, runs: Path) -> Path:
+    """Train this network for as long as `budget` says, from Settings; returns the folder of its weights.
+
+    A run of one epoch tells how long the epochs of such a budget are (with --steps, one epoch is all there is).
+    """
+    from .train import fit, train  # imported here: training ends in a card, which reads `markdown` below
+
+    own = VENDOR_SETTINGS if protocol.name == "vendor" else {}
+    settings = Settings(data=str(protocol.root), init=init, seed=seed, threads=torch.get_num_threads(), **own)
+    epochs = 1
+    if budget.minutes:
+        pilot = dataclasses.replace(settings, out=str(runs / f"ours-{protocol.name}-pilot"), epochs=1)
+        history = Path(pilot.out) / "history.jsonl"
+        if not history.exists():
+            fit(pilot, resume=(Path(pilot.out) / "checkpoint.pt").exists())
+        first = json.loads(history.read_text().splitlines()[0])
+        epochs = epochs_within(60 * budget.minutes, first["seconds"], first["size"], settings)
+    out = runs / f"ours-{protocol.name}"
+    settings = dataclasses.replace(settings, out=str(out), epochs=epochs, warmup_epochs=WARMUP_SHARE * epochs)
+    return train(settings, resume=(out / "checkpoint.pt").exists())
+
+
+def epochs_within(seconds: float, of_one: float, size_of_one: int, settings: Settings) -> int:
+    """Most epochs, at least 1, that fit; an epoch takes as long as its images have pixels. `of_one`: seconds."""
+    epochs = 1
+    while True:
+        longer = dataclasses.replace(settings, epochs=epochs + 1)
+        pixels = sum((image_size_at(epoch, longer) / size_of_one) ** 2 for epoch in range(epochs + 1))
+        if of_one * pixels > seconds:
+            return epochs
+        epochs += 1
+
+
+# ---- figures
+
+
+def measured(
+    answers: Callable[[Dataset], np.ndarray], protocol: Protocol, external: Dataset | None, binary: bool
+) -> dict:
+    """Figures of the test part and, where it is given, of the external set, which is for reporting only."""
+    report = {"test": figures(answers(protocol.test), protocol.test, binary)}
+    if external:
+        report["external"] = figures(answers(external), external, binary)
+    return report
+
+
+def figures(probabilities: np.ndarray, dataset: Dataset, binary: bool) -> dict:
+    """{n, n_groups, figure: {value, low, high}} with intervals over groups; tumors are seen from 0.5 on.
+
+    A binary system gets the figures of tumor against none alone: to it, every tumor is one of unknown type.
+    """
+    labels = np.array([label_of(record.label, binary) for record in dataset.records])
+    groups = [record.group for record in dataset.records]
+    report = measure(probabilities, labels, groups, threshold=EVEN_CHANCE)
+    tumor, seen = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
+    kept = {name: report[name] for name in ("n", "n_groups", *BINARY, *(() if binary else FOUR))}
+    kept["accuracy_tumor"] = share_with_interval(tumor == seen, groups)
+    kept["f1_tumor"] = f1_with_interval(tumor, seen, groups)
+    sequences = [record.sequence for record in dataset.records]
+    kept["auc_by_sequence"] = tumor_auc_by_sequence(probabilities, labels, groups, sequences)
+    return kept
+
+
+def label_of(label: str, binary: bool) -> int:
+    known = LABELS.index(label)
+    return known if known == NO_TUMOR or not binary else PARTIAL
+
+
+def f1_with_interval(tumor: np.ndarray, seen: np.ndarray, groups: list[str]) -> dict:
+    """F1 of seeing tumors, {value, low, high}."""
+
+    def f1(weights: np.ndarray) -> np.ndarray:
+        return ratio(2 * weights @ (tumor & seen), weights @ tumor + weights @ seen)
+
+    return figure(f1(np.ones((1, len(tumor))))[0], f1(resample_weights(groups)))
+
+
+def latency(systems: list[str], weights: Path | None = None) -> dict[str, float]:
+    """Median milliseconds of one image, by system, all in turns in every round; what they have learned does not matter.
+
+    Baselines run as their projects serve them (eager, float32 or int8 linears), ours in int8: the network alone.
+    """
+    from .benchmark import take_turns  # imported here: it needs torchvision, the table does not
+
+    def call(baseline: Baseline) -> Callable[[], object]:
+        net = as_served(baseline, baseline.layers())
+        image = torch.rand(1, baseline.channels, baseline.size, baseline.size)
+        return lambda: net(image)
+
+    calls = {name: call(BASELINES[name]) for name in systems}
+    if weights:
+        ours, _, config = load_weights(weights)
+        square = torch.randint(0, 256, (1, 1, config["size"], config["size"]), dtype=torch.uint8)
+        calls[OURS] = lambda: ours(square)
+    return {name: round(float(np.median(values)), 2) for name, values in take_turns(calls).items()}
+
+
+# ---- the tables
+
+
+def markdown(result: dict) -> str:
+    """What `compare` returns as Markdown: a table for each split, one of the systems themselves, and the caveats."""
+    rows = sorted(result["rows"], key=lambda row: NAMES.index(row["system"]))
+    parts = [conditions(result)]
+    for protocol, title in TITLES.items():
+        if own := [row for row in rows if row["protocol"] == protocol]:
+            parts.append(f"**{title}** ({own[0]['test']['n']:,} test images, {own[0]['test']['n_groups']:,} groups)")
+            parts.append(results_table(own))
+    parts.append(systems_table(rows, result["latency"]))
+    return "\n\n".join([*parts, caveats(rows)])
+
+
+def conditions(result: dict) -> str:
+    """One sentence: budget, machine, seed."""
+    machine, steps = result["hardware"], result["budget"]["steps"]
+    budget = f"{steps} steps" if steps else f"{result['budget']['minutes']:g} minutes of training"
+    where = machine.get("gpu") or f"{machine['processor']}, {result['threads']} thread{'s' * (result['threads'] > 1)}"
+    tried = " So few steps try the program; they compare nothing." if steps else ""
+    return f"Each system had {budget} on {where}, one seed ({result['seed']}).{tried}"
+
+
+def results_table(rows: list[dict]) -> str:
+    """One split: the claim, the same figure here, and what all have in common."""
+    outside = any("external" in row for row in rows)
+    head = ["", "claimed by its project", "the same, measured", *BINARY.values(), *FOUR.values()]
+    head += ["external AUC: T1C+", "external AUC: all"] * outside + ["trained"]
+    lines = []
+    for row in rows:
+        test, claims = row["test"], row["claimed"]
+        cells = [row["title"]]
+        cells.append("; ".join(f"{CLAIMS[name]} {value:g}" for name, value in claims.items()) or NOTHING)
+        cells.append("; ".join(value_of(test[name]) for name in claims) or NOTHING)
+        cells += [written(test["auc_tumor"])] + [value_of(test[name]) for name in list(BINARY)[1:]]
+        cells += [written(test[name]) if name in test else NOTHING for name in FOUR]
+        if outside:
+            external = row.get("external", {})
+            cells += [written(external.get("auc_by_sequence", {}).get("T1C+")), written(external.get("auc_tumor"))]
+        lines.append([*cells, training_of(row["trained"])])
+    return table(head, lines)
+
+
+def systems_table(rows: list[dict], milliseconds: dict[str, float]) -> str:
+    """Each system once: what goes in, how large and how quick it is, and what was assumed of it."""
+    once = {row["system"]: row for row in reversed(rows)}
+    lines = []
+    for name in sorted(once, key=NAMES.index):
+        size, quick = once[name]["size"], milliseconds.get(OURS if name == OURS_FULL else name)
+        cells = [once[name]["title"], size["input"], f"{size['parameters']:,}", f"{size['bytes'] / 1e6:.1f}"]
+        cells += [f"{quick:.1f}" if quick else NOT_MEASURED, once[name].get("assumed", NOTHING)]
+        lines.append(cells)
+    head = ["", "input", "parameters", "file, MB", "one image, ms", "assumed, since its description leaves it open"]
+    return table(head, lines)
+
+
+def value_of(measured: dict) -> str:
+    return NOTHING if measured["value"] is None else f"{measured['value']:.3f}"
+
+
+def training_of(trained: dict) -> str:
+    """ "2.0 min, 3.1 passes, from ImageNet" """
+    time = [f"{trained['seconds'] / 60:.1f} min"] if trained["seconds"] is not None else []
+    passes = [f"{trained['passes']:g} passes"] if trained["passes"] is not None else []
+    start = [f"from {trained['start']}"] if trained["start"] else []
+    early = ["stopped early"] if trained.get("stopped_early") else []
+    return ", ".join(time + passes + start + early) or NOT_MEASURED
+
+
+def caveats(rows: list[dict]) -> str:
+    sentences = [
+        "Claims are the projects' own, on splits and after training of their own; the networks here are rebuilt from "
+        "one line of description each, in PyTorch, and the budget is far shorter than most of theirs.",
+        "A tumor counts as seen from P(tumor) = 0.5 on, for all; two of them tell tumor from none only.",
+        "Figures in brackets are 95 % intervals over groups; nothing here says how much a second seed would differ.",
+        "Times of one image are medians, batch 1, of the network alone: theirs eager, ours in int8.",
+    ]
+    systems = {row["system"] for row in rows}
+    if {OURS, OURS_FULL} & systems:
+        sentences.append(
+            "Ours has its whole recipe: on the pool it is told where tumors lie and sees drawn heads too, which the "
+            "others do not; its minutes include the looks at its validation part, theirs do not."
+        )
+    if OURS_FULL in systems:
+        sentences.append("Finished weights of ours trained longer than the budget, for the time that is stated.")
+    if any(row["protocol"] == "vendor" for row in rows):
+        sentences.append(
+            "The vendor split shares patients, and slices, between its two parts; on it the rebuilt systems choose "
+            "their weights on a random tenth of its training part, as those projects did, ours on groups of its own."
+        )
+    if any("external" in row for row in rows):
+        sentences.append(
+            "External: another source, its T1C+ tumors or all of its tumors against all of its normals; "
+            "for reporting only."
+        )
+    if any(row["trained"]["start"].startswith("random:") for row in rows):
+        sentences.append(
+            "EfficientNet-B0 began from random weights: ImageNet's could not be downloaded on this machine."
+        )
+    return " ".join(sentences)
+
+
+# ---- the command
+
+
+def vendor_protocol(root: Path, seed: int) -> Protocol:
+    """The publisher's Training -> Testing, with a random tenth of Training, images not groups, to choose weights by."""
+    dataset = read_dataset(root).trainable()
+    given = [record for record in dataset.records if record.split != "test"]
+    random.Random(seed).shuffle(given)
+    held_out = max(1, round(VALIDATION_SHARE * len(given)))
+    parts = (Dataset(root, records, dataset.problems) for records in (given[held_out:], given[:held_out]))
+    return Protocol("vendor", root, *parts, dataset.where("test"))
+
+
+def pool_protocol(root: Path) -> Protocol:
+    """By patient, and without training images that look like held-out ones: what our own training sees."""
+    dataset, training, validation = read_parts(Settings(data=str(root)))
+    return Protocol("pool", root, training, validation, dataset.where("test"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.compare", description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--vendor", type=Path, help="folder with Training/ and Testing/")
+    parser.add_argument("--pool", type=Path, help="folder with a manifest.csv that has groups")
+    parser.add_argument("--external", type=Path, help="images of another source, for reporting only")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON of results; our runs lie beside it")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="of training, for each system on each split")
+    budget.add_argument("--steps", type=int, help="of training instead, to try the program: nothing is timed")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="these systems (default: all)")
+    parser.add_argument("--weights", type=Path, default=Path("model/weights"), help="ours, trained on the pool")
+    parser.add_argument("--vendor_weights", type=Path, help="ours, trained on the vendor's training part")
+    parser.add_argument("--init", default=Settings.init, help="where ours starts, as in training.train")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args(arguments)
+    if not (options.vendor or options.pool):
+        parser.error("give --vendor, --pool or both")
+    if (options.minutes or options.steps or 0) <= 0:
+        parser.error("the budget is more than 0")
+    torch.set_num_threads(options.threads)
+    try:
+        protocols, weights = [], {}
+        if options.pool:
+            protocols.append(pool_protocol(options.pool))
+            weights["pool"] = options.weights
+        if options.vendor:
+            protocols.append(vendor_protocol(options.vendor, options.seed))
+            weights |= {"vendor": options.vendor_weights} if options.vendor_weights else {}
+        result = compare(
+            options.out,
+            protocols,
+            Budget(options.minutes, options.steps),
+            read_dataset(options.external).trainable() if options.external else None,
+            tuple(options.only),
+            weights,
+            options.init,
+            options.seed,
+        )
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(markdown(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
