@@ -233,7 +233,7 @@ class PatchLinear(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """A depthwise convolution, its BatchNorm and ReLU6 over an (N, H, W, C) tensor; it stays in float32."""
+    """A depthwise convolution, its BatchNorm and ReLU6 over an (N, H, W, C) tensor; still a convolution."""
 
     def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d):
         super().__init__()

@@ -170,6 +170,13 @@ def test_missing_section_is_said_to_be_not_measured(metrics, missing):
     assert NOT_MEASURED not in full and NOT_MEASURED in text and "None" not in text
 
 
+def test_what_an_older_report_does_not_hold_was_not_measured(metrics):
+    older = {name: part for name, part in metrics["vendor"].items() if name != "prediction_set"}
+    text = readme_numbers(metrics | {"vendor": older})
+    [line] = [line for line in text.splitlines() if line.startswith("| classes in the prediction set")]
+    assert line.split("|")[4].strip() == NOT_MEASURED
+
+
 def test_card_of_nothing_invents_nothing():
     text = model_card({"name": "tumor-net", "size": 160}, {}, []) + readme_numbers({})
     assert not numbers_in(text) and not re.search(r"\$|\bNone\b|\bnan\b", text)
@@ -196,7 +203,7 @@ def test_card_shows_every_section_and_readme_the_short_version(metrics):
 def test_how_it_was_trained_follows_from_the_settings(metrics):
     text = model_card(CONFIG, metrics, [])
     assert "ImageNet, of which the first 4 blocks" in text and "Lesions are covered" in text
-    settings = metrics["training"]["settings"] | {"init": "scratch", "frozen": 0, "transplants_from": 0.68}
+    settings = metrics["training"]["settings"] | {"init": "scratch", "frozen": 4, "transplants_from": 0.68}
     text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"settings": settings}}, [])
     assert "From random weights. " in text and "ImageNet" not in text and "After 68% of the run, lesions" in text
 
@@ -277,5 +284,13 @@ def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):
     (tmp_path / "report.json").write_text(json.dumps({"n": 2}))
     add_section(tmp_path / "metrics.json", "external", tmp_path / "report.json")
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"test": {"n": 1}, "external": {"n": 2}}
+    (tmp_path / "metrics.json").write_text(json.dumps({"weights_sha256": "0123456789abcdef"}))
+    for model in ("net int8 01234567", "net int8 89abcdef"):
+        (tmp_path / "report.json").write_text(json.dumps({"model": model}))
+        add_section(tmp_path / "metrics.json", "vendor", tmp_path / "report.json")
+        if model.endswith("01234567"):
+            add_section(tmp_path / "metrics.json", "external", tmp_path / "report.json")
+    with pytest.raises(ValueError, match="net int8 89abcdef, not of the weights 01234567"):
+        add_section(tmp_path / "metrics.json", "external", tmp_path / "report.json")
     with pytest.raises(ValueError, match="external, vendor, speed"):
         add_section(tmp_path / "metrics.json", "test", tmp_path / "report.json")

@@ -101,6 +101,20 @@ def test_a_source_left_out_is_tested_and_never_trained_or_validated_on(pool):
     assert all(record.split == "test" for record in dataset.records if record.source == "web")
 
 
+def test_images_that_are_set_aside_train_and_validate_nothing_but_are_tested(pool, tmp_path):
+    everything, training, validation = read_parts(Settings(data=str(pool)))
+    test = everything.where("test")
+    aside = {part.records[0].id for part in (training, validation, test)}
+    table = tmp_path / "doubtful.csv"
+    table.write_text("path,seen\n" + "".join(f"{name},a lesion\n" for name in sorted(aside)))
+    left, *parts = read_parts(Settings(data=str(pool), set_aside=str(table)))
+    assert not aside & {record.id for part in parts for record in part.records}
+    assert left.where("test").records == test.records
+    table.write_text("name\nx\n")
+    with pytest.raises(DataError, match="column `path`"):
+        read_parts(Settings(data=str(pool), set_aside=str(table)))
+
+
 def test_only_the_named_sources_are_used(pool):
     dataset, training, validation = read_parts(Settings(data=str(pool), sources="web, atlas"))
     for part in (dataset, training, validation):

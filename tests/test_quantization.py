@@ -18,6 +18,7 @@ from model.quantization import (
     load_trained,
     load_weights,
     make_config,
+    on_grid,
     quantize_rows,
     save_weights,
 )
@@ -91,6 +92,14 @@ def test_int8_convolution_is_exact_where_the_activations_fit_the_grid():
     x[0, 0, 0, 0], x[0, 0, 0, 1] = -60, levels - 60  # the range of a grid with step 1
     got = Int8PatchLinear(PatchLinear(conv), rows, torch.full((6,), 0.5), levels)(x.permute(0, 2, 3, 1))
     torch.testing.assert_close(got.permute(0, 3, 1, 2), conv(x), atol=1e-2, rtol=1e-5)
+
+
+def test_the_largest_activation_does_not_wrap_around():
+    unlucky = [0.2901841, -0.4417503, 0.2916570, -1.2436465, 0.8919080, -0.3913905, 0.0356562, -0.7320065]
+    grids = [torch.tensor([-1.0, 254.0]) + half for half in (0.5, 0.49999, 0.50001)] + [torch.tensor(unlucky)]
+    for x in grids:
+        grid, step, zero = on_grid(x.view(1, 1, -1, 1), 0, 255)
+        torch.testing.assert_close(step * (grid.flatten().float() - zero), x, atol=0.51 * step, rtol=0)
 
 
 def test_int8_file_is_at_most_three_tenths_and_covers_all_large_weights(folder):

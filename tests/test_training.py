@@ -138,6 +138,13 @@ def test_unknown_or_impossible_settings_are_refused(options):
         parse_settings(["--data", "d", "--out", "o", *options], "")
 
 
+@pytest.mark.parametrize("option", [{"folds": 3}, {"leave_out": "web"}, {"sources": "web"}])
+def test_an_artefact_never_comes_from_a_split_that_evaluation_does_not_know(settings, option):
+    with pytest.raises(ValueError, match="cross_validate"):
+        train.train(dataclasses.replace(settings, **option))
+    assert not Path(settings.out).exists()
+
+
 def test_a_mistyped_folder_shows_before_training(settings):
     with pytest.raises(DataError, match="no image"):
         train.train(dataclasses.replace(settings, not_brain="no/such/folder"))

@@ -33,6 +33,19 @@ class Strength(NamedTuple):
     haze: float = 0.1  # chance of a background that is not black
 
 
+MILD = Strength(  # for the end of a run: closer to what is served, so that the last steps learn its detail
+    rotation=12.0,
+    warp=0.025,
+    curve=0.3,
+    non_monotone=0.15,
+    gamma=0.25,
+    bias=0.2,
+    sharpness=(-0.5, 0.4),
+    noise=0.03,
+    haze=0.05,
+)
+
+
 def uniform(n: int, low: float, high: float, device) -> Tensor:
     return torch.rand(n, device=device) * (high - low) + low
 

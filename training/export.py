@@ -43,6 +43,7 @@ from .operating_point import fit_operating_point
 from .settings import Settings
 from .training_set import FRAME_SIZE, read_parts
 
+FOLDERS = ("data", "out", "not_brain", "set_aside", "cache")  # settings that say where things lie
 EVIDENCE_PLOTS = ("confusion.png", "roc.png", "reliability.png")  # no patient is seen in these
 
 
@@ -125,7 +126,7 @@ def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:
 
 def without_folders(settings: dict) -> dict:
     """Settings for a report: of folders only their names, since where they lie is nobody's business."""
-    named = {name: Path(settings[name]).name for name in ("data", "out", "not_brain", "cache")}
+    named = {name: Path(settings[name]).name for name in FOLDERS if name in settings}
     start = Path(settings["init"])
     if start.exists():
         named["init"] = start.name if start.is_file() else start.resolve().parent.name  # runs/NAME/weights

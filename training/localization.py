@@ -151,7 +151,7 @@ def markdown(result: dict, images: str = "drawn tumors", lesion: str = "drawn tu
         + f"\n\nThe map has {result['cells']} x {result['cells']} cells, and many tumors are no wider than one or two. "
         f"The peak lies elsewhere, not even one cell beside the {lesion}, in {figure(elsewhere['right'])} of the right "
         f"answers and in {figure(elsewhere['wrong'])} of the wrong ones: {figure(elsewhere['wrong_type'])} where "
-        f"another tumor was named, {figure(elsewhere['missed'])} where the tumor was missed.{caveat and ' ' + caveat}"
+        f"another tumor was named, {figure(elsewhere['missed'])} where no tumor was named.{caveat and ' ' + caveat}"
     )
 
 

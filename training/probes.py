@@ -63,7 +63,7 @@ def probe(classifier: TumorClassifier, dataset: Dataset, external: Dataset | Non
 
     The trees are fitted on the training split of `dataset`.
 
-    Returns: {test, external (None if not given)}, each {n, n_groups,
+    Returns: {model, test, external (None if not given)}, the latter two each {n, n_groups,
     chance: {accuracy, balanced_accuracy, types_balanced_accuracy, auc_tumor} of always giving the same answer, the most
     frequent class in accuracy; plain numbers, None where nothing can be told,
     tree: {"raw" and "framed": {each of `KINDS` and "all": {accuracy, balanced_accuracy, auc_tumor}}},
@@ -75,7 +75,7 @@ def probe(classifier: TumorClassifier, dataset: Dataset, external: Dataset | Non
     training = dataset.trainable().where("train")
     frames = load_frames(training, size, margin)
     trees = {name: Trees(described, frames.labels.numpy()) for name, described in _described(training, frames).items()}
-    report = {"test": None, "external": None}
+    report = {"model": classifier.version, "test": None, "external": None}
     for name, part in (("test", dataset.trainable().where("test")), ("external", external and external.trainable())):
         if part:
             frames = load_frames(part, size, margin)

@@ -12,6 +12,7 @@ class Settings:
     out: str = ""  # the run folder
     not_brain: str = ""  # folder of images that are no brain MRI: the refusal is fitted on half of them
     copies: str = "drop"  # drop | keep training images that look like a held-out one; vendors' splits keep them
+    set_aside: str = ""  # CSV of images (path) that neither train nor validate, since they contradict their label
     sources: str = ""  # use only these sources of the data, with commas between; "" for all
     leave_out: str = ""  # sources held out whole, with commas between: all their images join the test split
     folds: int = 0  # split by group into so many parts instead of as the data says; 0 for the data's own split
@@ -19,11 +20,11 @@ class Settings:
     init: str = (
         "imagenet"  # scratch | imagenet (MobileNetV2's) | a file of such weights | a weights folder or Hub id of ours
     )
-    frozen: int = 4  # first parts of the body that keep the weights they start with: edges are edges; half the time
+    frozen: int = 4  # first parts of the body that keep what they start with, none from scratch: half the time
     size: int = 160  # pixels of the input
     smallest_size: int = 128  # training starts here and grows to `size` at half of the run: saves a quarter of the time
-    epochs: int = 20
-    patience: int = 20  # epochs without a better validation score before the run stops early
+    epochs: int = 10
+    patience: int = 10  # epochs without a better validation score before the run stops early
     batch: int = 64
     learning_rate: float = 1e-3
     warmup_epochs: float = 1.0
@@ -35,6 +36,7 @@ class Settings:
     phantoms: int = 1200  # drawn heads that join the training images, as domain randomization; 0 for none
     phantom_share: float = 0.10  # of each batch
     transplants_from: float = 0.0  # of the run: from here on lesions are moved between heads; 1 for never
+    mild_from: float = 0.6  # of the run: from here on milder augmentation, and half as many lesions covered
     clip_norm: float = 2.0
     seed: int = 0
     threads: int = 0  # CPU threads; 0: as many as there are cores

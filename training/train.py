@@ -27,7 +27,7 @@ from tqdm import tqdm
 from model.network import STRIDE, TumorNet
 from model.preprocess import SERVING_MARGIN
 
-from .augment import Strength, augment
+from .augment import MILD, Strength, augment
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import DataError, Dataset, load_frames
 from .export import export
@@ -38,7 +38,7 @@ from .losses import class_loss, position_loss
 from .schedules import image_size_at, learning_rate_at
 from .settings import Settings, parse_settings
 from .training_set import load_training_set, read_parts
-from .transplant import Share, move_lesions
+from .transplant import FEWER, Share, move_lesions
 from .validate import score, validate
 
 FREE_TO_DIFFER = ("data", "out", "not_brain", "cache", "threads")  # on resuming: where things lie, not what they are
@@ -123,7 +123,12 @@ def set_random_state(states: list[Tensor], device: torch.device) -> None:
 
 
 def train(settings: Settings, resume: bool = False) -> Path:
-    """`fit`, then `export`; returns the folder of the finished artefact. Raises as `fit`."""
+    """`fit`, then `export`; returns the folder of the finished artefact.
+
+    Raises: as `fit`; ValueError for folds and left-out sources, whose artefact could be measured on what it trained on.
+    """
+    if settings.folds or settings.leave_out or settings.sources:
+        raise ValueError("--folds, --leave_out and --sources belong to training.cross_validate. Use that command.")
     return export(fit(settings, resume))
 
 
@@ -152,7 +157,7 @@ def fit(settings: Settings, resume: bool = False) -> Path:
     (out / "data_report.txt").write_text("".join(f"{problem}\n" for problem in dataset.problems))
 
     torch.manual_seed(settings.seed)
-    net = TumorNet(settings.dropout, settings.frozen)
+    net = TumorNet(settings.dropout, settings.frozen if settings.init != "scratch" else 0)
     initialize(net, settings.init)
     net = net.to(device, memory_format=torch.channels_last)
     averaged = AveragedModel(net, multi_avg_fn=moving_average(settings.ema_decay), use_buffers=True)
@@ -194,6 +199,8 @@ def fit(settings: Settings, resume: bool = False) -> Path:
                 set_random_state(interrupted, device)
                 interrupted = []
             size = image_size_at(epoch, settings)
+            mild = epoch >= settings.mild_from * settings.epochs
+            strength, share = (MILD, FEWER) if mild else (Strength(), Share())
             title = f"epoch {epoch + 1}/{settings.epochs}, {size} px"
             bar = tqdm(total=steps, initial=progress["step"], desc=title, unit="batch", mininterval=2, leave=False)
             net.train()
@@ -204,8 +211,8 @@ def fit(settings: Settings, resume: bool = False) -> Path:
                 chosen = order[step * settings.batch : (step + 1) * settings.batch].to(device)
                 frames, boxes, labels = (part[chosen] for part in training_set.tensors())
                 if epoch >= settings.transplants_from * settings.epochs:
-                    frames, boxes, labels = move_lesions(frames, boxes, labels, Share())
-                images, said = augment(frames, boxes, size, STRIDE, Strength())
+                    frames, boxes, labels = move_lesions(frames, boxes, labels, share)
+                images, said = augment(frames, boxes, size, STRIDE, strength)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     output = forward(images.contiguous(memory_format=torch.channels_last))
                 of_image = class_loss(output.logits, labels, settings.label_smoothing)

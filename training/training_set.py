@@ -1,5 +1,6 @@
 """Which images train and steer a run, and the training images as tensors on the device."""
 
+import csv
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,15 +34,29 @@ class TrainingSet:
 def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
     """Everything that can be trained on, its training and its validation part. Raises DataError.
 
-    Images that look like a held-out one of another group leave the training and the validation part.
+    Images that `set_aside` names, or that look like a held-out one of another group, leave the training and the
+    validation part; the test part stays as it is given.
     """
     dataset = read_split(settings)
-    training, validation = dataset.where("train"), dataset.where("val")
+    aside = named_in(Path(settings.set_aside)) if settings.set_aside else set()
+    training, validation = (
+        Dataset(part.root, [record for record in part.records if record.id not in aside], part.problems)
+        for part in (dataset.where("train"), dataset.where("val"))
+    )
     if settings.copies == "drop":
         test = dataset.where("test").records
         validation = without_copies(validation, test)
         training = without_copies(training, validation.records + test)
     return dataset, training, validation
+
+
+def named_in(table: Path) -> set[str]:
+    """The column `path` of a CSV file. Raises DataError."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            return {row["path"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise DataError(f"--set_aside {table} is no CSV file with a column `path`. Check its name and head.") from error
 
 
 def read_split(settings: Settings) -> Dataset:

@@ -29,6 +29,9 @@ class Share(NamedTuple):
     patched: float = 0.3  # tumor-free heads with a mirrored patch of their own
 
 
+FEWER = Share(healed=0.35)  # for the end of a run: small lesions must be seen often as what they are
+
+
 def ellipses(boxes: Tensor, size: int) -> Tensor:
     """Distance of each pixel from the box's center in half axes: float32 (N, size, size); boxes (N, 4) in fractions."""
     place = (torch.arange(size, device=boxes.device) + 0.5) / size

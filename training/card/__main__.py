@@ -13,14 +13,18 @@ ADDED = (  # sections that come from other commands than training itself
     *("external", "vendor", "speed", "phantoms", "seeds", "leave_source_out", "folds", "figshare", "probes"),
     "comparison",
 )
+OF_THESE_WEIGHTS = ("external", "phantoms", "probes")  # of these, reports that name the weights they are of
 
 
 def add_section(metrics_file: Path, section: str, report: Path) -> None:
     """Put another command's report into metrics.json. Raises: OSError, ValueError."""
     if section not in ADDED:
         raise ValueError(f"metrics.json has no section {section!r} to add. Choose one of {', '.join(ADDED)}.")
-    metrics = json.loads(metrics_file.read_text()) | {section: json.loads(report.read_text())}
-    metrics_file.write_text(json.dumps(metrics, indent=2) + "\n")
+    metrics, added = json.loads(metrics_file.read_text()), json.loads(report.read_text())
+    own = metrics.get("weights_sha256", "")[:8]
+    if section in OF_THESE_WEIGHTS and own and not added.get("model", own).endswith(own):
+        raise ValueError(f"{report} is of {added['model']}, not of the weights {own}. Measure these, then add it.")
+    metrics_file.write_text(json.dumps(metrics | {section: added}, indent=2) + "\n")
 
 
 def filled(readme: str, numbers: str) -> str:

@@ -71,6 +71,7 @@ def calibration(metrics: dict, config: dict) -> str:
     return (
         table(head, rows)
         + f"\n\nA source that wants a higher temperature than the one in use is answered too surely.{used}"
+        " Over four classes, tumors of unknown type take no part, so that few of a source's images may be left."
         " A source of few images has a large calibration error by chance alone; one that holds a single class says "
         f'little about another mix of classes. "{NOTHING}": no type is known, or nothing was answered wrong.'
     )

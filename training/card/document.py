@@ -61,6 +61,7 @@ def model_card(config: dict, metrics: dict, plots: list[str]) -> str:
         **making.sources(training),
         phantoms=making.phantoms(training),
         left_out=making.left_out(training),
+        set_aside=making.set_aside(training),
         recipe=making.recipe(training),
         training=making.facts(training),
     )

@@ -59,7 +59,7 @@ def main_table(metrics: dict, keys: tuple[str, ...]) -> str:
 
 def _cell(report: dict | None, key: str) -> str:
     """The figure at the end of the path `key`."""
-    if not report:
+    if not report or key.split(".")[0] not in report:
         return NOT_MEASURED
     found = report
     for name in key.split("."):
