@@ -27,6 +27,7 @@ class CenterWatcher:
     """A stand-in network that sees a tumor where the middle of the head is bright, and takes its type from there."""
 
     config = {"size": SIZE, "margin": 0.06}
+    version = "center watcher"
 
     def outputs(self, frames):
         middle = frames.numpy()[:, 40:56, 40:56].astype(float)

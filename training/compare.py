@@ -415,7 +415,8 @@ def caveats(rows: list[dict]) -> str:
     if {OURS, OURS_FULL} & systems:
         sentences.append(
             "Ours has its whole recipe: on the pool it is told where tumors lie, sees drawn heads too and goes without "
-            "images of doubtful label, which the others do not; its minutes include the looks at its validation part, theirs do not."
+            "images of doubtful label; the others do not. Its minutes include the looks at its validation part, "
+            "theirs do not."
         )
     if OURS_FULL in systems:
         sentences.append("Finished weights of ours trained longer than the budget, for the time that is stated.")
