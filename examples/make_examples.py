@@ -17,14 +17,14 @@ GREY_STEP = 4  # 64 grey levels: the eye sees no difference, and the files stay 
 
 # File name: class, view, sequence, seed. To change a picture, change its seed.
 HEADS = {
-    "glioma_axial_t1c": ("glioma", "axial_body", "t1c", 5),
-    "glioma_axial_flair": ("glioma", "axial_nuclei", "flair", 11),
+    "glioma_axial_t1c": ("glioma", "axial_body", "t1c", 1),
+    "glioma_axial_flair": ("glioma", "axial_nuclei", "flair", 7),
     "meningioma_axial_t1c": ("meningioma", "axial_nuclei", "t1c", 4),
     "meningioma_coronal_t1c": ("meningioma", "coronal", "t1c", 0),
-    "pituitary_sagittal_t1c": ("pituitary", "sagittal_midline", "t1c", 11),
+    "pituitary_sagittal_t1c": ("pituitary", "sagittal_midline", "t1c", 13),
     "pituitary_coronal_t1c": ("pituitary", "coronal", "t1c", 1),
-    "no_tumor_axial_t2": ("notumor", "axial_body", "t2", 2),
-    "no_tumor_axial_t1": ("notumor", "axial_nuclei", "t1", 0),
+    "no_tumor_axial_t2": ("notumor", "axial_body", "t2", 22),
+    "no_tumor_axial_t1": ("notumor", "axial_nuclei", "t1", 8),
 }
 OTHERS = {"not_a_brain_chest": 31}  # file name: seed
 
