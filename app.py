@@ -38,8 +38,8 @@ of these four names all the same.
 
 **Tumor** adds the three tumors up. From a threshold on it counts as seen, and that threshold is set so that a missed
 tumor weighs more than a false alarm: a tumor can be seen while no tumor is the most probable single answer. Sensitivity
-is the share of tumors seen, specificity the share of tumor-free slices in which none is seen. Both are of the patients
-that the threshold was chosen by, so they may flatter.
+is the share of tumors seen, specificity the share of tumor-free slices in which none is seen. Both hold for patients
+like those of training; on scans from elsewhere they can be far lower.
 
 **Possible** are the answers that cannot be excluded. The list is made to hold the right one for the share of slices
 that stands beside it, if they are like those of training. Where it names more than one, the answer is called doubtful.

@@ -62,20 +62,22 @@ def sentence(prediction: "Prediction") -> str:
 def certainty(prediction: "Prediction", config: dict) -> list[tuple[str, str, str]]:
     """How sure the answer is, to be shown beside it: (what, answer, what that answer is worth) each.
 
-    `config` of the artefact: the figures beside the answers are those of its validation split; "" where it has none.
+    `config` of the artefact: sensitivity and specificity are those of its test split, or, before that was measured, of
+    the validation split that the threshold was chosen by; "" where it has none.
     """
     point, promise = config["operating_point"], config["prediction_set"]["coverage"]
+    shares, whose = (point["tested"], "test") if "tested" in point else (point, "validation")
     tumor, enough = percent(prediction.tumor_probability), percent(prediction.threshold)
     seen = f"Seen: {tumor}, where {enough} is enough"
     if not prediction.sees_tumor:
         seen = f"Not seen: {tumor}, where {enough} would be needed"
-    measured = {name: point[name] for name in ("sensitivity", "specificity") if point[name] is not None}
+    measured = {name: shares[name] for name in ("sensitivity", "specificity") if shares[name] is not None}
     worth = ", ".join(f"{name} {percent(share)}" for name, share in measured.items())
     possible = either([DISPLAY_NAMES[name] for name in prediction.prediction_set]).capitalize()
     kept = (
         f"such a list holds the right answer for {percent(promise)} of slices like those of training" if promise else ""
     )
     return [
-        ("Tumor", seen, f"{worth}, on validation patients" if worth else ""),
+        ("Tumor", seen, f"{worth}, on {whose} patients" if worth else ""),
         ("Possible", possible, kept),
     ]

@@ -69,6 +69,12 @@ def test_no_evidence_of_a_tumor_is_said_only_below_the_operating_point():
             assert not (denied and made.sees_tumor)
 
 
+def test_what_the_test_split_measured_is_printed_rather_than_what_chose_the_threshold():
+    tested = CONFIG["operating_point"] | {"tested": {"sensitivity": 0.9, "specificity": 0.8}}
+    (_, _, worth), _ = report.certainty(prediction((0.5, 0.3, 0.1, 0.1)), CONFIG | {"operating_point": tested})
+    assert worth == "sensitivity 90 %, specificity 80 %, on test patients"
+
+
 def test_beside_the_answer_stand_operating_point_and_prediction_set_with_what_they_are_worth():
     assert report.certainty(prediction((0.5, 0.3, 0.1, 0.1)), CONFIG) == [
         ("Tumor", "Seen: 90 %, where 50 % is enough", "sensitivity 97 %, specificity 91 %, on validation patients"),

@@ -68,8 +68,7 @@ def set_aside(training: dict) -> str:
     return (
         "- Images that show a lesion although they are labeled tumor-free were taken out of training and validation "
         f"(`training/{training['settings']['set_aside']}`). They were found among the answers of earlier runs that "
-        "looked wrong, so what validation says (the sensitivity and specificity on the page among it) flatters. "
-        "The test split was neither looked at nor sifted."
+        "looked wrong, so what validation says flatters. The test split was neither looked at nor sifted."
     )
 
 
