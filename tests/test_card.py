@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from model import CLASSES
 from training import compare, cross_validate, probes, seeds
-from training.bootstrap import share_with_interval
+from training.bootstrap import mean_with_interval
 from training.card import count_by_source, model_card, readme_numbers
 from training.card.__main__ import BEGIN, END, add_section, filled, main
 from training.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
@@ -78,7 +78,7 @@ def metrics():
             "rows": [{"key": aim.key, "values": [0.9] * 3} | spread for aim in seeds.AIMS],
         },
         **{section: {"figure": section} for section in OF_OTHERS},
-        "not_brain_mri": {"refused": share_with_interval(np.ones(320), [str(k) for k in range(320)], resamples=50)},
+        "not_brain_mri": {"refused": mean_with_interval(np.ones(320), [str(k) for k in range(320)], resamples=50)},
         "quantization": {"macro_f1_int8": 0.9312, "macro_f1_fp32": 0.9333, "bytes_int8": 2.8e6, "bytes_fp32": 11.2e6},
         "speed": {
             "rows": rows,

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from model import CLASSES, NO_TUMOR
-from training.bootstrap import resample_weights, share_with_interval
+from training.bootstrap import mean_with_interval, resample_weights
 from training.calibration import fit_temperature, negative_log_likelihood
 from training.metrics import PARTIAL, by_label_and_sequence, measure, tumor_auc_by_sequence
 
@@ -94,7 +94,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     for seed in range(200):
         group_rates = rng.beta(8, 2, size=60)  # patients differ: mean 0.8
         hits = (rng.random((60, 5)) < group_rates[:, None]).ravel()
-        figure = share_with_interval(hits, np.repeat(np.arange(60), 5), resamples=200, seed=seed)
+        figure = mean_with_interval(hits, np.repeat(np.arange(60), 5), resamples=200, seed=seed)
         covered += figure["low"] <= 0.8 <= figure["high"]
     assert 0.90 <= covered / 200 <= 0.98
 

@@ -46,6 +46,3 @@ def mean_with_interval(
         return size | figure(np.nan, np.array([np.nan]))
     weights = resample_weights(groups, resamples, seed)
     return size | figure(values.mean(), ratio(weights @ values, weights.sum(1)))
-
-
-share_with_interval = mean_with_interval  # of True among bools

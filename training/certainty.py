@@ -6,7 +6,7 @@ import numpy as np
 
 from model import CLASSES, NO_TUMOR
 
-from .bootstrap import figure, resample_weights, share_with_interval
+from .bootstrap import figure, mean_with_interval, resample_weights
 from .calibration import fit_temperature
 from .losses import PARTIAL
 from .metrics import calibration_error
@@ -32,10 +32,10 @@ def set_figures(sets: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> 
         return {
             "n": int(part.sum()),
             "n_groups": len(set(groups[part])),
-            "coverage": share_with_interval(covered[part], groups[part]),
-            "mean_size": share_with_interval(size[part], groups[part]),
-            "singletons": share_with_interval(size[part] == 1, groups[part]),
-            "right_if_single": share_with_interval(covered[single], groups[single]),
+            "coverage": mean_with_interval(covered[part], groups[part]),
+            "mean_size": mean_with_interval(size[part], groups[part]),
+            "singletons": mean_with_interval(size[part] == 1, groups[part]),
+            "right_if_single": mean_with_interval(covered[single], groups[single]),
         }
 
     by_class = {name: of(labels == k) for k, name in enumerate(CLASSES) if (labels == k).any()}
@@ -79,7 +79,7 @@ def calibration_by_source(
 def status_shares(statuses: Sequence[str], groups: Sequence[str]) -> dict:
     """Shares of accepted, doubtful and refused images, as figures."""
     statuses = np.asarray(statuses)
-    return {status: share_with_interval(statuses == status, groups) for status in STATUSES}
+    return {status: mean_with_interval(statuses == status, groups) for status in STATUSES}
 
 
 def on_other_diseases(
@@ -101,5 +101,5 @@ def on_other_diseases(
         "more_than_one": sets.sum(1) > 1,
         "confidently_wrong": (np.asarray(statuses) == "accepted") & alone & (types > SURE),
     }
-    found = {name: share_with_interval(share, groups) for name, share in shares.items()}
+    found = {name: mean_with_interval(share, groups) for name, share in shares.items()}
     return found | {"status": status_shares(statuses, groups)}

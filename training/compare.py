@@ -31,7 +31,7 @@ from model.network import TumorNet
 from model.quantization import FILES, load_trained, load_weights
 
 from .baselines import BASELINES, Baseline, Budget, answer, as_served, file_bytes, fit_baseline, load_squares
-from .bootstrap import figure, ratio, resample_weights, share_with_interval
+from .bootstrap import figure, mean_with_interval, ratio, resample_weights
 from .data import LABELS, DataError, Dataset, load_frames, read_dataset
 from .hardware import best_device, describe, versions
 from .initialize import initialize
@@ -292,7 +292,7 @@ def figures(probabilities: np.ndarray, dataset: Dataset, binary: bool) -> dict:
     report = measure(probabilities, labels, groups, threshold=EVEN_CHANCE)
     tumor, seen = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
     kept = {name: report[name] for name in ("n", "n_groups", *BINARY, *(() if binary else FOUR))}
-    kept["accuracy_tumor"] = share_with_interval(tumor == seen, groups)
+    kept["accuracy_tumor"] = mean_with_interval(tumor == seen, groups)
     kept["f1_tumor"] = f1_with_interval(tumor, seen, groups)
     sequences = [record.sequence for record in dataset.records]
     kept["auc_by_sequence"] = tumor_auc_by_sequence(probabilities, labels, groups, sequences)

@@ -21,7 +21,7 @@ from model.quantization import CONFIG, FILES, make_config, save_weights
 
 from . import plots
 from .augment import CACHE_MARGIN
-from .bootstrap import share_with_interval
+from .bootstrap import mean_with_interval
 from .calibration import fit_temperature
 from .card import card_of, count_by_source
 from .checkpoint import load_checkpoint
@@ -123,7 +123,7 @@ def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:
     unseen = [k for k, fit in enumerate(others.for_fitting) if not fit]
     predictions = classifier.predict([others.slices[k] for k in unseen])
     refused = np.array([prediction.status == "refused" for prediction in predictions])
-    share = share_with_interval(refused, [others.groups[k] for k in unseen])
+    share = mean_with_interval(refused, [others.groups[k] for k in unseen])
     return {"refused": share, "unreadable": len(others.problems)}
 
 

@@ -23,7 +23,7 @@ from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 from model.classifier import TumorClassifier
 from model.preprocess import Window, frame
 
-from .bootstrap import share_with_interval
+from .bootstrap import mean_with_interval
 from .losses import PARTIAL
 from .markdown import NOT_MEASURED, figure, sizes, table
 from .phantoms import draw_phantom
@@ -84,7 +84,7 @@ def evidence_figures(
     def by_label(part: np.ndarray) -> dict:
         parts = {"all": part} | {name: part & (labels == k) for name, k in LABELS.items()}
         return {
-            name: {key: share_with_interval(values[chosen], groups[chosen]) for key, values in measured.items()}
+            name: {key: mean_with_interval(values[chosen], groups[chosen]) for key, values in measured.items()}
             for name, chosen in parts.items()
             if chosen.any()
         }
@@ -95,7 +95,7 @@ def evidence_figures(
         "cells": height,
         "all_answers": by_label(np.ones(len(labels), dtype=bool)),
         "named_right": by_label(named),
-        "wrong_place": {name: share_with_interval(elsewhere[part], groups[part]) for name, part in answered.items()},
+        "wrong_place": {name: mean_with_interval(elsewhere[part], groups[part]) for name, part in answered.items()},
     }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from model import CLASSES, NO_TUMOR
 
-from .bootstrap import RESAMPLES, figure, ratio, resample_weights, share_with_interval
+from .bootstrap import RESAMPLES, figure, mean_with_interval, ratio, resample_weights
 from .losses import PARTIAL
 
 ECE_BINS = 15
@@ -126,7 +126,7 @@ def by_label_and_sequence(
         answers = {"seen": seen} if k == PARTIAL else {"seen": seen, "named": named}
         table[name] = {
             sequence: {
-                what: share_with_interval(hit[part], groups[part], resamples, seed) for what, hit in answers.items()
+                what: mean_with_interval(hit[part], groups[part], resamples, seed) for what, hit in answers.items()
             }
             for sequence, part in parts.items()
             if known and part.any()
