@@ -17,9 +17,7 @@ class Settings:
     leave_out: str = ""  # sources held out whole, with commas between: all their images join the test split
     folds: int = 0  # split by group into so many parts instead of as the data says; 0 for the data's own split
     fold: int = 0  # the part that is tested, from 0; the next one validates, the others train
-    init: str = (
-        "imagenet"  # scratch | imagenet (MobileNetV2's) | a file of such weights | a weights folder or Hub id of ours
-    )
+    init: str = "imagenet"  # scratch | imagenet | a file of MobileNetV2 weights | a weights folder or Hub id of ours
     frozen: int = 4  # first parts of the body that keep what they start with, none from scratch: half the time
     size: int = 160  # pixels of the input
     smallest_size: int = 128  # training starts here and grows to `size` at half of the run: saves a quarter of the time
