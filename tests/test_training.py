@@ -14,6 +14,7 @@ import torch
 
 from model import CLASSES
 from model.classifier import TumorClassifier
+from model.network import TumorNet
 from model.quantization import FILES, load_trained
 from model.scans import read
 from training import gate, train
@@ -136,6 +137,13 @@ def test_fine_tuning_starts_from_an_artefact(settings, tmp_path):
 def test_unknown_or_impossible_settings_are_refused(options):
     with pytest.raises((SystemExit, ValueError)):
         parse_settings(["--data", "d", "--out", "o", *options], "")
+
+
+def test_random_weights_are_never_frozen(settings):
+    run = train.fit(dataclasses.replace(settings, frozen=4, epochs=1))
+    torch.manual_seed(settings.seed)
+    fresh, trained = TumorNet(settings.dropout).state_dict(), load_checkpoint(run / "best.pt")
+    assert not torch.equal(trained["features.0.0.weight"], fresh["features.0.0.weight"])
 
 
 @pytest.mark.parametrize("option", [{"folds": 3}, {"leave_out": "web"}, {"sources": "web"}])
