@@ -5,6 +5,7 @@ import torch
 
 from model import CLASSES, NO_TUMOR
 from training.transplant import Share, move_lesions
+from training.twins import Heads
 
 SIZE = 104
 GLIOMA, PITUITARY = CLASSES.index("glioma"), CLASSES.index("pituitary")
@@ -25,10 +26,17 @@ def head(lesion: bool, lopsided: bool = False) -> torch.Tensor:
     return pixels.to(torch.uint8)
 
 
-def move(heads, boxes, labels, **share):
+def heads(images, boxes, labels) -> Heads:
+    return Heads(torch.stack(images), torch.stack(boxes), torch.tensor(labels))
+
+
+def move(images, boxes, labels, twins: Heads | None = None, **share) -> Heads:
+    """Only what is asked for happens; without `twins` nobody has one."""
     torch.manual_seed(0)
-    everything = {"healed": 0.0, "transplanted": 0.0, "patched": 0.0} | share
-    return move_lesions(torch.stack(heads), torch.stack(boxes), torch.tensor(labels), Share(**everything))
+    given = heads(images, boxes, labels)
+    nobody = given._replace(labels=torch.full_like(given.labels, -1))
+    nothing = dict.fromkeys(Share._fields, 0.0)
+    return move_lesions(given, twins or nobody, Share(**nothing | share))
 
 
 def test_a_healed_head_is_tumor_free_and_looks_like_the_other_hemisphere():
@@ -73,3 +81,30 @@ def test_a_patched_head_stays_tumor_free_so_that_a_seam_says_nothing():
     given = [head(True)] * 6 + [head(False, lopsided=False)] * 6
     _, boxes, labels = move(given, [BOX] * 6 + [NOWHERE] * 6, [GLIOMA] * 6 + [NO_TUMOR] * 6, patched=1.0)
     assert labels.tolist() == [GLIOMA] * 6 + [NO_TUMOR] * 6 and boxes[6:].isnan().all()
+
+
+def test_a_tumor_that_the_other_half_cannot_heal_is_covered_with_a_twins_tissue():
+    given, twin = head(True, lopsided=True), head(False, lopsided=True) // 2  # a dimmer scan of a like head
+    frames, _, labels = move([given], [BOX], [GLIOMA], heads([twin], [NOWHERE], [NO_TUMOR]), healed=1.0)
+    assert labels.item() == NO_TUMOR
+    left, top, right, bottom = LESION
+    healthy = head(False, lopsided=True)[top:bottom, left:right].float()
+    assert (frames[0, top:bottom, left:right].float() - healthy).abs().mean() < 20  # as bright as its surroundings
+
+
+def test_a_twin_with_a_lesion_in_the_same_place_has_nothing_to_give():
+    given = head(True, lopsided=True)
+    frames, _, labels = move([given], [BOX], [GLIOMA], heads([given], [BOX], [GLIOMA]), healed=1.0)
+    assert labels.item() == GLIOMA and torch.equal(frames[0], given)
+
+
+def test_a_decoy_leaves_tumor_box_and_label_alone():
+    low = torch.tensor([0.6, 0.65, 0.7, 0.75])  # where other heads have their tumor
+    images, boxes = [head(True, lopsided=True)] * 8, [BOX, low] * 4
+    plain = heads([head(False, lopsided=True)] * 8, [NOWHERE] * 8, [NO_TUMOR] * 8)
+    frames, new_boxes, labels = move(images, boxes, [GLIOMA] * 8, plain, decoys=1.0)
+    assert (labels == GLIOMA).all() and torch.equal(new_boxes, torch.stack(boxes))
+    left, top, right, bottom = LESION
+    for frame, box in zip(frames, boxes, strict=True):
+        if torch.equal(box, BOX):
+            assert (frame[top:bottom, left:right] == 250).all()

@@ -109,7 +109,7 @@ def load_frames(dataset: Dataset, size: int, margin: float, cache_dir: Path | No
     Args: `size` of a frame in pixels and `margin` around the head, as in `model.preprocess.frame`.
     Raises: DataError if no image can be read.
     """
-    rules = b"".join(Path(module.__file__).read_bytes() for module in (scans, preprocess))  # others make other frames
+    rules = b"".join(file.read_bytes() for file in _rules())  # others make other frames
     key = hashlib.sha256(f"{dataset.fingerprint()} {size} {margin} ".encode() + rules).hexdigest()
     cache = Path(cache_dir) / f"frames-{key[:16]}.safetensors" if cache_dir else None
     if cache and cache.exists():
@@ -149,6 +149,11 @@ def without_copies(dataset: Dataset, held_out: Sequence[Record]) -> Dataset:
 
 
 # ---- pixels
+
+
+def _rules() -> list[Path]:
+    """The files that decide what a frame looks like."""
+    return [*sorted(Path(scans.__file__).parent.glob("*.py")), Path(preprocess.__file__)]
 
 
 def _framed(records: Sequence[Record], size: int, margin: float) -> tuple[dict[str, torch.Tensor], list[str]]:

@@ -34,9 +34,11 @@ class Settings:
     phantoms: int = 1200  # drawn heads that join the training images, as domain randomization; 0 for none
     phantom_share: float = 0.10  # of each batch
     transplants_from: float = 0.0  # of the run: from here on lesions are moved between heads; 1 for never
+    blanked: float = 0.04  # of each batch: heads whose inside is painted over, which say nothing of a tumor or its type
     mild_from: float = 0.6  # of the run: from here on milder augmentation, and half as many lesions covered
     clip_norm: float = 2.0
     seed: int = 0
+    compile: str = "cuda"  # cuda | always: on a CPU it saves a quarter of the time, and needs a C++ compiler
     threads: int = 0  # CPU threads; 0: as many as there are cores
     cache: str = "runs/cache"  # decoded frames and phantoms, shared by runs
 
@@ -46,6 +48,8 @@ class Settings:
                 raise ValueError(f"--{name} {getattr(self, name)} does not fit the network. Use a multiple of {STEP}.")
         if self.copies not in ("drop", "keep"):
             raise ValueError(f"--copies {self.copies} is unknown. Use drop or keep.")
+        if self.compile not in ("cuda", "always"):
+            raise ValueError(f"--compile {self.compile} is unknown. Use cuda or always.")
         if self.folds and self.folds < 3:
             raise ValueError(f"--folds {self.folds} leaves nothing to train on. Use 3 or more.")
         if not 0 <= self.fold < max(self.folds, 1):

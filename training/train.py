@@ -28,6 +28,7 @@ from model.network import STRIDE, TumorNet
 from model.preprocess import SERVING_MARGIN
 
 from .augment import MILD, Strength, augment
+from .blanked import blank_some
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import DataError, Dataset, load_frames
 from .export import export
@@ -39,9 +40,17 @@ from .schedules import image_size_at, learning_rate_at
 from .settings import Settings, parse_settings
 from .training_set import load_training_set, read_parts
 from .transplant import FEWER, Share, move_lesions
+from .twins import Heads, pick_twins
 from .validate import score, validate
 
-FREE_TO_DIFFER = ("data", "out", "not_brain", "cache", "threads")  # on resuming: where things lie, not what they are
+FREE_TO_DIFFER = (
+    "data",
+    "out",
+    "not_brain",
+    "cache",
+    "compile",
+    "threads",
+)  # on resuming: where things lie, not what they are
 
 
 class StopRequest:
@@ -162,7 +171,7 @@ def fit(settings: Settings, resume: bool = False) -> Path:
     net = net.to(device, memory_format=torch.channels_last)
     averaged = AveragedModel(net, multi_avg_fn=moving_average(settings.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(parameter_groups(net, settings.weight_decay), betas=(0.9, 0.99), fused=True)
-    forward = torch.compile(net) if device.type == "cuda" else net
+    forward = torch.compile(net) if settings.compile == "always" or device.type == "cuda" else net
     bf16 = bf16_is_fast(device)
 
     steps = math.ceil(len(training.records) / settings.batch)  # of an epoch
@@ -209,10 +218,13 @@ def fit(settings: Settings, resume: bool = False) -> Path:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 chosen = order[step * settings.batch : (step + 1) * settings.batch].to(device)
-                frames, boxes, labels = (part[chosen] for part in training_set.tensors())
+                heads = Heads(*(part[chosen] for part in training_set.heads))
                 if epoch >= settings.transplants_from * settings.epochs:
-                    frames, boxes, labels = move_lesions(frames, boxes, labels, share)
-                images, said = augment(frames, boxes, size, STRIDE, strength)
+                    twins = pick_twins(training_set.heads, training_set.twins[chosen])
+                    heads = move_lesions(heads, twins, share)
+                heads = blank_some(heads, settings.blanked)
+                images, said = augment(heads.images, heads.boxes, size, STRIDE, strength)
+                labels = heads.labels
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     output = forward(images.contiguous(memory_format=torch.channels_last))
                 of_image = class_loss(output.logits, labels, settings.label_smoothing)

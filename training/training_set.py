@@ -14,6 +14,7 @@ from .data import DataError, Dataset, load_frames, read_dataset, without_copies
 from .phantoms import write_phantom_dataset
 from .settings import Settings, listed
 from .splits import folds_by_group
+from .twins import Heads, find_twins
 
 FRAME_SIZE = 208  # of the cached training frames: as sharp as the network's 160 px once the wide margin is cut off
 PHANTOM_SEED = 1  # the examples of the page are drawn from seeds that no phantom data set uses
@@ -21,14 +22,9 @@ PHANTOM_SEED = 1  # the examples of the page are drawn from seeds that no phanto
 
 @dataclass
 class TrainingSet:
-    images: Tensor  # uint8 (N, FRAME_SIZE, FRAME_SIZE)
-    boxes: Tensor  # float32 (N, 4): left, top, right, bottom as fractions of the frame, NaN where unknown
-    labels: Tensor  # int64 (N,)
+    heads: Heads  # frames of FRAME_SIZE pixels
+    twins: Tensor  # int64 (N, twins.COUNT), as `twins.find_twins` returns them; phantoms have none
     chances: Tensor  # float64 (N,), sums to 1, on the CPU
-
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Images, boxes, labels."""
-        return self.images, self.boxes, self.labels
 
 
 def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
@@ -86,14 +82,20 @@ def read_split(settings: Settings) -> Dataset:
 def load_training_set(dataset: Dataset, settings: Settings, device: torch.device) -> TrainingSet:
     """The images of `dataset`, and phantoms with their share of the chances."""
     cache = Path(settings.cache)
-    parts = [load_frames(dataset, FRAME_SIZE, CACHE_MARGIN, cache)]
+    heads = Heads(*(part.to(device) for part in load_frames(dataset, FRAME_SIZE, CACHE_MARGIN, cache)))
+    numbers = {group: number for number, group in enumerate(sorted({record.group for record in dataset.records}))}
+    twins = find_twins(heads, torch.tensor([numbers[record.group] for record in dataset.records], device=device))
     chances = balanced_chances(dataset)
     if settings.phantoms:
-        parts.append(load_frames(phantoms(settings.phantoms, cache), FRAME_SIZE, CACHE_MARGIN, cache))
-        even = np.full(len(parts[1].labels), 1 / len(parts[1].labels))
+        drawn = load_frames(phantoms(settings.phantoms, cache), FRAME_SIZE, CACHE_MARGIN, cache)
+        count = len(drawn.labels)
+        heads = Heads(
+            *(torch.cat((of_patients, more.to(device))) for of_patients, more in zip(heads, drawn, strict=True))
+        )
+        twins = torch.cat((twins, twins.new_full((count, twins.shape[1]), -1)))
+        even = np.full(count, 1 / count)
         chances = np.concatenate((chances * (1 - settings.phantom_share), even * settings.phantom_share))
-    images, boxes, labels = (torch.cat(tensors).to(device) for tensors in zip(*parts, strict=True))
-    return TrainingSet(images, boxes, labels, torch.from_numpy(chances))
+    return TrainingSet(heads, twins, torch.from_numpy(chances))
 
 
 def balanced_chances(dataset: Dataset) -> np.ndarray:
