@@ -12,6 +12,7 @@ from training import cross_validate, train
 from training.cross_validate import (
     Predictions,
     folds_report,
+    given_to_truth,
     left_out_report,
     limit_for,
     markdown,
@@ -164,6 +165,16 @@ def test_types_are_told_apart_among_tumors_only():
     assert report["n"] == 3 and report["balanced_accuracy"]["value"] == 1
     assert set(report["recall"]) == {"glioma", "meningioma", "pituitary"}
     assert tumor_types(mixed.probabilities[3:], mixed.labels[3:], mixed.groups[3:]) is None
+
+
+def test_a_constant_answer_gives_the_right_type_a_third_however_unequal_the_types():
+    assert given_to_truth(np.full((6, 4), 1 / 3), np.array([0, 0, 0, 0, 1, 2]), list("abcdef"))[
+        "value"
+    ] == pytest.approx(1 / 3)
+    leaning = np.tile([0.6, 0.3, 0.1, 0.0], (6, 1))
+    assert given_to_truth(leaning, np.array([0, 0, 0, 0, 1, 2]), list("abcdef"))["value"] == pytest.approx(1 / 3)
+    knowing = np.eye(4)[[0, 1, 2]] * 0.7 + 0.1
+    assert given_to_truth(knowing, np.array([0, 1, 2]), list("abc"))["value"] == pytest.approx(0.8)
 
 
 def test_left_out_sources_are_measured_against_the_normals_of_the_others():

@@ -109,8 +109,10 @@ def tumor_types(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[
     The answer is the most probable of the tumor types, however probable "no tumor" is. Images without a tumor and
     tumors of unknown type take no part.
 
-    Args: as for `metrics.measure`. Returns: {n, n_groups, accuracy, balanced_accuracy, macro_f1, recall} with
-    {value, low, high} each, in `recall` one for each type; None if there is no such image.
+    Args: as for `metrics.measure`. Returns: {n, n_groups, accuracy, balanced_accuracy, macro_f1, probability, recall}
+    with {value, low, high} each, in `recall` one for each type; None if there is no such image. `probability` is what
+    the right type is given among the types, on average, each type counting the same: a third for whatever constant
+    answer, while the most probable type may be right more often by differences of a hair.
     """
     typed = labels < NO_TUMOR
     if not typed.any():
@@ -121,7 +123,17 @@ def tumor_types(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[
     report = measure(among_types, labels[typed], np.asarray(groups, dtype=object)[typed], threshold=0.5)
     names = ("n", "n_groups", "accuracy", "balanced_accuracy", "macro_f1")
     recall = {name: of_class for name, of_class in report["recall"].items() if name != CLASSES[NO_TUMOR]}
-    return {name: report[name] for name in names} | {"recall": recall}
+    probability = given_to_truth(among_types, labels[typed], np.asarray(groups, dtype=object)[typed])
+    return {name: report[name] for name in names} | {"probability": probability, "recall": recall}
+
+
+def given_to_truth(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict[str, float | None]:
+    """Probability of the right class, mean over the images of a class, then over the classes there are."""
+    given = probabilities[np.arange(len(labels)), labels]
+    is_class = np.array([labels == label for label in np.unique(labels)], dtype=float).T
+    weights = np.vstack((np.ones(len(labels)), resample_weights(groups)))
+    means = ratio((weights * given) @ is_class, weights @ is_class).mean(axis=1)
+    return figure(means[0], means[1:])
 
 
 def limit_for(scores: np.ndarray, weights: np.ndarray, specificity: float) -> np.ndarray:

@@ -360,16 +360,18 @@ def _part_markdown(part: dict) -> str:
         f"What the label's shortcut is worth, {sizes(part)} images (groups): a decision tree of depth {DEPTH}, fitted "
         f"on the pool's training split.\n\n{table(head, rows)}"
     )
-    head = ["the network is shown", "types told apart: balanced accuracy", "AUC, tumor against none"]
-    head += ["tumors called tumor", "normals called tumor"]
+    head = ["the network is shown", "types told apart: balanced accuracy", "given to the right type"]
+    head += ["AUC, tumor against none", "tumors called tumor", "normals called tumor"]
     rows = []
     for name, row in part["network"].items():
-        types = row["types"] and row["types"]["balanced_accuracy"]
-        rows.append([ROWS[name], *map(shown, (types, row["auc_tumor"], row["tumors_seen"], row["normals_seen"]))])
-    rows.append(["one answer for all", chances["types_balanced_accuracy"], chances["auc_tumor"], "", ""])
+        types = row["types"] or {}
+        told = (types.get("balanced_accuracy"), types.get("probability"))
+        rows.append([ROWS[name], *map(shown, (*told, row["auc_tumor"], row["tumors_seen"], row["normals_seen"]))])
+    by_type = chances["types_balanced_accuracy"]
+    rows.append(["one answer for all", by_type, by_type, chances["auc_tumor"], "", ""])
     network = (
-        "What the network tells without a brain: types among tumors of known type by the most probable type, "
-        f"called tumor at P(tumor) of 0.5.\n\n{table(head, rows)}"
+        "What the network tells without a brain: types among tumors of known type, by the most probable type and by "
+        f"the probability that the right one gets, called tumor at P(tumor) of 0.5.\n\n{table(head, rows)}"
     )
     return f"{trees}\n\n{network}" + (f"\n\n{_covered_markdown(part['covered'])}" if part["covered"] else "")
 
