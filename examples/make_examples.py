@@ -1,15 +1,23 @@
-"""Draw the pictures that a visitor of the page clicks first: `python -m examples.make_examples`.
+"""Draw the files that a visitor of the page clicks first: `python -m examples.make_examples`.
 
-They are phantoms, no patient's images. `training.phantoms.write_phantom_dataset` draws its patients' seeds from
-1,000,000 upward, so a network that trained on phantoms has seen none of these.
+They are phantoms, no patient's images: pictures, a DICOM series in a ZIP, and a NIfTI volume.
+`training.phantoms.write_phantom_dataset` draws its patients' seeds from 1,000,000 upward, so a network that trained on
+phantoms has seen none of these.
 """
 
+import gzip
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+import nibabel as nib
 import numpy as np
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from training.phantoms import draw_other, draw_phantom
+from training.phantoms.volume import draw_volume
 
 FOLDER = Path(__file__).parent
 SIZE = 320  # pixels
@@ -27,6 +35,13 @@ HEADS = {
     "no_tumor_axial_t1": ("notumor", "axial_nuclei", "t1", 8),
 }
 OTHERS = {"not_a_brain_chest": 31}  # file name: seed
+VOLUMES = {  # file name: class, sequence, seed
+    "glioma_series_t1c_dicom.zip": ("glioma", "t1c", 1),
+    "meningioma_volume_t1c_nifti.nii.gz": ("meningioma", "t1c", 1),
+}
+SLICES, SLICE_SIZE = 24, 160  # of a volume, and pixels
+SLICE_MM, PIXEL_MM = 5.0, 1.4
+DRAWN = "drawn by a program, no patient"  # in every description that DICOM and NIfTI have room for
 
 
 def main() -> None:
@@ -34,11 +49,58 @@ def main() -> None:
         save(name, draw_phantom(label, seed, SIZE, view=view, sequence=sequence).image)
     for name, seed in OTHERS.items():
         save(name, draw_other(seed, SIZE))
+    for name, (label, sequence, seed) in VOLUMES.items():
+        volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GREY_STEP * GREY_STEP
+        content = dicom_zip(volume, name) if name.endswith(".zip") else nifti_gz(volume)
+        (FOLDER / name).write_bytes(content)
 
 
 def save(name: str, pixels: np.ndarray) -> None:
     """Write a (size, size) uint8 image as a small PNG beside this script."""
     Image.fromarray(pixels // GREY_STEP * GREY_STEP).save(FOLDER / f"{name}.png", optimize=True)
+
+
+def dicom_zip(volume: np.ndarray, name: str) -> bytes:
+    """A ZIP of an axial MR series. `volume`: uint8 (slices, rows, columns), from the feet up; each slice is a file."""
+    packed = BytesIO()
+    with ZipFile(packed, "w", ZIP_DEFLATED) as archive:
+        for number, pixels in enumerate(volume):
+            entry = ZipInfo(f"IM{number:04}")  # dated 1980: the bytes are the same whenever they are made
+            archive.writestr(entry, dicom(pixels, number, name), ZIP_DEFLATED, 9)
+    return packed.getvalue()
+
+
+def dicom(pixels: np.ndarray, number: int, series: str) -> bytes:
+    """The file of one slice, as a scanner would export it, but for its patient."""
+    slice_ = Dataset()
+    slice_.SOPClassUID, slice_.Modality, slice_.BodyPartExamined = MRImageStorage, "MR", "HEAD"
+    slice_.StudyInstanceUID, slice_.SeriesInstanceUID, slice_.SOPInstanceUID = (
+        generate_uid(entropy_srcs=[DRAWN, series, part]) for part in ("study", "series", str(number))
+    )
+    slice_.PatientName, slice_.PatientID = "No^Patient", "DRAWN"
+    slice_.StudyDescription, slice_.SeriesDescription = DRAWN, f"AX T1 +C, {DRAWN}"
+    slice_.InstanceNumber = number + 1
+    slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    slice_.ImagePositionPatient = [0, 0, number * SLICE_MM]
+    slice_.PixelSpacing, slice_.SliceThickness = [PIXEL_MM, PIXEL_MM], SLICE_MM
+    slice_.Rows, slice_.Columns = pixels.shape
+    slice_.SamplesPerPixel, slice_.PhotometricInterpretation, slice_.PixelRepresentation = 1, "MONOCHROME2", 0
+    slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit = 8, 8, 7
+    slice_.WindowCenter, slice_.WindowWidth = 128, 256
+    slice_.PixelData = pixels.tobytes()
+    slice_["PixelData"].VR = "OB"
+    slice_.file_meta = FileMetaDataset()
+    slice_.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = BytesIO()
+    slice_.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def nifti_gz(volume: np.ndarray) -> bytes:
+    """A packed NIfTI volume of `volume`, uint8 (slices, rows, columns), axial, from the feet up."""
+    image = nib.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-PIXEL_MM, -PIXEL_MM, SLICE_MM, 1.0]))
+    image.header["descrip"] = DRAWN
+    return gzip.compress(image.to_bytes(), mtime=0)
 
 
 if __name__ == "__main__":

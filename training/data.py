@@ -153,7 +153,7 @@ def without_copies(dataset: Dataset, held_out: Sequence[Record]) -> Dataset:
 
 def _rules() -> list[Path]:
     """The files that decide what a frame looks like."""
-    return [*sorted(Path(scans.__file__).parent.glob("*.py")), Path(preprocess.__file__)]
+    return [*sorted(Path(scans.__file__).parent.rglob("*.py")), Path(preprocess.__file__)]
 
 
 def _framed(records: Sequence[Record], size: int, margin: float) -> tuple[dict[str, torch.Tensor], list[str]]:

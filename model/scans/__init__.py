@@ -1,0 +1,12 @@
+"""Files of any kind -> scans. The kind is told by the first bytes, never by the name; limits are checked before pixels.
+
+Whatever is wrong with a file, `UnreadableScan` says so in a sentence that a clinician can act on.
+"""
+
+from .kinds import READABLE
+from .limits import MAX_BYTES, MAX_PIXELS
+from .planes import planes
+from .reading import read, read_all
+from .scan import Scan, Unreadable, UnreadableScan
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "READABLE", "Scan", "Unreadable", "UnreadableScan", "planes", "read", "read_all"]

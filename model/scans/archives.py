@@ -1,0 +1,119 @@
+"""ZIP and gzip: what is in them, one file at a time, and never more of it than the limits allow."""
+
+import gzip
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import BinaryIO
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+from . import limits
+from .names import shown_name
+from .scan import UnreadableScan
+from .sources import Source, check_bytes
+
+END_OF_DIRECTORY, END_SIZE = b"PK\x05\x06", 22  # bytes without a comment (APPNOTE 4.3.16)
+LONGEST_COMMENT = 65535
+LOCATOR_64, LOCATOR_SIZE = b"PK\x06\x07", 20  # of a directory with more than 65,535 entries or 4 GB
+LONGEST_ENTRY = 1024  # bytes of one entry in the directory: its name and notes
+ENCRYPTED = 1  # bit of an entry's flags
+DAMAGED = "The archive is damaged or incomplete. Export it again, or upload the files in it."
+
+
+def zip_members(source: Source, opened: ExitStack) -> Iterator[Source]:
+    """The files in a ZIP that may be scans; hidden ones and what systems leave behind are none.
+
+    Args: `opened` closes the ZIP when nobody reads from it any more.
+    Raises: UnreadableScan if the ZIP is damaged, protected, or claims more than the limits allow. An entry's own faults
+        show when it is opened.
+    """
+    file = opened.enter_context(source.open())
+    _check_directory(file)
+    with _archive_refusals():
+        archive = opened.enter_context(ZipFile(file))
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    expanded = sum(entry.file_size for entry in entries)
+    packed = max(1, file.seek(0, 2))
+    if len(entries) > limits.MAX_ZIP_ENTRIES:
+        raise _too_many()
+    if expanded > limits.MAX_EXPANDED_BYTES:
+        raise UnreadableScan(
+            f"The ZIP unpacks to more than {limits.MAX_EXPANDED_BYTES // 2**20} MB. Upload one series at a time."
+        )
+    if expanded > limits.MAX_ZIP_RATIO * packed:
+        raise UnreadableScan("The ZIP unpacks to suspiciously much. Upload the files in it instead.")
+    if any(entry.flag_bits & ENCRYPTED for entry in entries):
+        raise UnreadableScan("The ZIP is protected by a password. Unpack it and upload the files in it.")
+
+    @lru_cache(maxsize=1)  # of what is told apart, then looked into, then read, all at once or never
+    def content(name: str) -> bytes:
+        return _unpacked(archive, archive.getinfo(name))
+
+    for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if entry.file_size and not path.name.startswith(".") and "__MACOSX" not in path.parts:
+            yield Source(shown_name(path.name), lambda name=entry.filename: BytesIO(content(name)))
+
+
+def _check_directory(file: BinaryIO) -> None:
+    """Refuse a directory that is too long before ZipFile takes it apart entry by entry."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - END_SIZE - LONGEST_COMMENT - LOCATOR_SIZE))
+    tail = file.read()
+    end = len(tail) - END_SIZE if tail[-END_SIZE:].startswith(END_OF_DIRECTORY) else tail.rfind(END_OF_DIRECTORY)
+    if end < 0 or len(tail) < end + END_SIZE:
+        raise UnreadableScan(DAMAGED)
+    entries, length = struct.unpack_from("<HI", tail, end + 10)
+    is_64 = end >= LOCATOR_SIZE and tail[end - LOCATOR_SIZE :].startswith(LOCATOR_64)
+    if is_64 or entries > limits.MAX_ZIP_ENTRIES or length > limits.MAX_ZIP_ENTRIES * LONGEST_ENTRY:
+        raise _too_many()
+
+
+def _too_many() -> UnreadableScan:
+    return UnreadableScan(f"The ZIP has more than {limits.MAX_ZIP_ENTRIES:,} entries. Upload one series at a time.")
+
+
+def _unpacked(archive: ZipFile, entry: ZipInfo) -> bytes:
+    check_bytes(entry.file_size)
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise UnreadableScan("The ZIP is packed in a rare way. Unpack it and upload the files in it.")
+    with _archive_refusals(), archive.open(entry) as file:
+        return file.read(max(1, entry.file_size))  # without a length zipfile unpacks all, whatever size is claimed
+
+
+def unzipped(source: Source) -> Source:
+    """The file in a gzip archive, unpacked while it is read."""
+    return Source(source.name, lambda: Gunzip(source.open()))
+
+
+class Gunzip:
+    """The read-only stream of a gzip file, whose damage is told in a sentence; it cannot seek."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._packed, self._file = file, gzip.GzipFile(fileobj=file)
+
+    def read(self, length: int = limits.MAX_BYTES + 1) -> bytes:
+        """Up to `length` bytes, fewer only at the end; never more than a file may have."""
+        with _archive_refusals():
+            return self._file.read(length)
+
+    def __enter__(self) -> "Gunzip":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._packed.close()
+
+
+@contextmanager
+def _archive_refusals() -> Iterator[None]:
+    """Turn what zipfile, gzip and zlib raise into a refusal. Only their calls stand inside."""
+    try:
+        yield
+    except (UnreadableScan, MemoryError):
+        raise
+    except Exception as error:  # also struct.error, EOFError, zlib.error...
+        raise UnreadableScan(DAMAGED) from error

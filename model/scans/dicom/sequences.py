@@ -1,0 +1,58 @@
+"""Which MR sequence the tags of a series name, if they do."""
+
+import re
+
+from pydicom.dataset import Dataset
+
+from .values import number, text
+
+OTHERS = re.compile(  # diffusion, susceptibility, perfusion, function, vessels, localizers
+    r"DWI|DIFF|ADC|\bTRACE|EP2D|DTI|SWI|SWAN|T2 ?STAR|T2 ?\*|MEDIC|PERF|ASL|CBF|BOLD|FMRI|TOF|ANGIO|MRA|MRV|LOC|SCOUT"
+)
+FLAIR = re.compile(r"FLAIR|DARK.?FLUID|\bTIRM")
+T1 = re.compile(r"(?<![A-Z0-9])T1(?![0-9])|MPRAGE|MP-RAGE|FSPGR|SPGR|BRAVO")
+T2 = re.compile(r"(?<![A-Z0-9])T2(?![0-9])")
+CONTRAST = re.compile(r"\+ ?(C|GD|KM)\b|(?<![A-Z])(POST|GD|GAD\w*|CE|KM|CONTRAST|POSTGAD\w*)(?![A-Z])")
+NO_CONTRAST = re.compile(r"(?<![A-Z])(PRE|NATIVE?|WITHOUT|W/?O|NON|OHNE|UNENHANCED|NO (C|GD|GAD|KM|CONTRAST))(?![A-Z])")
+NO_AGENT = ("", "NO", "NONE", "N", "WITHOUT")
+
+# Spin echo, ms; the ranges that textbooks give for each weighting (McRobbie, MRI from Picture to Proton, ch. 3).
+SHORT_ECHO, LONG_ECHO = 30, 75
+SHORT_REPETITION, LONG_REPETITION = 800, 2000
+FLUID_INVERSION = (1600, 3000)  # nulls cerebrospinal fluid at 1.5 and 3 T
+
+
+def sequence_of(header: Dataset) -> str:
+    """ "T1", "T1C+", "T2" or "FLAIR", from the series' description or, failing that, a spin echo's times; else ""."""
+    words = f"{text(header, 'SeriesDescription')} {text(header, 'ProtocolName')}".replace("_", " ")
+    if OTHERS.search(words):
+        return ""
+    named = _named(words) or ("" if T1.search(words) or T2.search(words) else _by_times(header))
+    return "T1C+" if named == "T1" and _with_contrast(header, words) else named
+
+
+def _named(words: str) -> str:
+    is_t1, is_t2, is_flair = (bool(pattern.search(words)) for pattern in (T1, T2, FLAIR))
+    if is_t1 and is_t2:
+        return ""
+    if is_t1:
+        return "T1"  # of "T1 FLAIR", which nulls fluid to sharpen T1 contrast
+    return "FLAIR" if is_flair else "T2" if is_t2 else ""
+
+
+def _by_times(header: Dataset) -> str:
+    if "SE" not in text(header, "ScanningSequence").split():
+        return ""
+    echo, repetition = number(header, "EchoTime"), number(header, "RepetitionTime")
+    if not echo or not repetition:
+        return ""
+    inversion = number(header, "InversionTime") or 0
+    if echo >= LONG_ECHO and repetition >= LONG_REPETITION:
+        return "FLAIR" if FLUID_INVERSION[0] <= inversion <= FLUID_INVERSION[1] else "T2" if not inversion else ""
+    return "T1" if echo <= SHORT_ECHO and repetition <= SHORT_REPETITION and not inversion else ""
+
+
+def _with_contrast(header: Dataset, words: str) -> bool:
+    if NO_CONTRAST.search(words):
+        return False
+    return bool(CONTRAST.search(words)) or text(header, "ContrastBolusAgent").strip() not in NO_AGENT
