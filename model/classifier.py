@@ -2,8 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +92,7 @@ class RawOutputs(NamedTuple):
 class TumorClassifier:
     """A loaded artefact. Calls from several threads at once are safe: nothing changes after loading.
 
+    It keeps as many threads of its own as PyTorch had in the one that loaded it, to spread slices over the cores.
     Attributes: `config` (the artefact's config.json), `folder`, `version` (name and start of the weights' sha256).
     """
 
@@ -102,6 +106,7 @@ class TumorClassifier:
             self.familiarity = Familiarity(*(extras[f"familiarity.{name}"] for name in Familiarity._fields))
         except KeyError as error:
             raise DamagedWeights(f"the weights in {folder} lack {error}. Copy the folder again.") from error
+        self.threads = single_core_threads(torch.get_num_threads())
 
     @classmethod
     def from_folder(cls, folder: str | Path, precision: str = "int8") -> "TumorClassifier":
@@ -113,22 +118,24 @@ class TumorClassifier:
         """The weights embedded in this repository. Raises `DamagedWeights`."""
         return cls(EMBEDDED)
 
-    @torch.inference_mode()
     def outputs(self, frames: np.ndarray | torch.Tensor) -> RawOutputs:
         """Run the network on uint8 (N, S, S) slices framed by `preprocess.frame` with this artefact's size and margin.
 
-        One slice at a time: dynamic quantization has one scale for each call, and an answer must not depend on what
-        else was asked. On two cores it costs nothing.
+        One slice at a time, each in a thread with one core: dynamic quantization has one scale for each call, and an
+        answer must not depend on what else was asked, nor on how many cores there are.
         """
-        pieces = []
-        for one in torch.as_tensor(frames).split(1):
-            out = self.net(one[:, None])
-            brain = torch.sigmoid(out.features @ self.gate_weight + self.gate_bias)
-            shares = out.evidence / out.logits[:, :, None, None].where(out.logits[:, :, None, None] != 0, 1)
-            even = torch.full_like(shares, 1 / shares[0, 0].numel())  # a logit of exactly 0 has no direction
-            shares = torch.where(out.logits[:, :, None, None] != 0, shares, even)
-            pieces.append((out.logits, brain, self.familiarity.distance(out.features), shares, out.features))
+        pieces = self.threads.map(self._outputs_of_one, torch.as_tensor(frames).split(1))
         return RawOutputs(*(torch.cat(parts).numpy() for parts in zip(*pieces, strict=True)))
+
+    @torch.inference_mode()
+    def _outputs_of_one(self, one: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """uint8 (1, S, S) -> what `RawOutputs` holds of it, as tensors."""
+        out = self.net(one[:, None])
+        brain = torch.sigmoid(out.features @ self.gate_weight + self.gate_bias)
+        shares = out.evidence / out.logits[:, :, None, None].where(out.logits[:, :, None, None] != 0, 1)
+        even = torch.full_like(shares, 1 / shares[0, 0].numel())  # a logit of exactly 0 has no direction
+        shares = torch.where(out.logits[:, :, None, None] != 0, shares, even)
+        return out.logits, brain, self.familiarity.distance(out.features), shares, out.features
 
     def calibrate(self, logits: np.ndarray) -> np.ndarray:
         """Logits (N, classes) -> calibrated probabilities float64 (N, classes): softmax(logits / temperature).
@@ -159,8 +166,8 @@ class TumorClassifier:
         """Predictions for 2-D grey slices of any size and real dtype, in their order. Raises ValueError otherwise."""
         if not len(slices):
             return []
-        size, margin = self.config["size"], self.config["margin"]
-        squares, windows = zip(*(frame(pixels, size, margin) for pixels in slices), strict=True)
+        framed = partial(frame, size=self.config["size"], margin=self.config["margin"])
+        squares, windows = zip(*self.threads.map(framed, slices), strict=True)
         frames = np.stack(squares)
         raw = self.outputs(frames)
         probabilities = self.calibrate(raw.logits)
@@ -205,6 +212,24 @@ class TumorClassifier:
                 doubts += doubts_about_answer(probabilities[i], sets[i], self.threshold)
                 judged.append(("doubtful", " ".join(doubts)) if doubts else ("accepted", ""))
         return judged
+
+
+def single_core_threads(count: int) -> ThreadPoolExecutor:
+    """`count` threads, in each of which PyTorch takes one core.
+
+    To spread each operator over the cores, as PyTorch does otherwise, is to wait for the slowest core at each of them:
+    a machine that is busy with something else then takes several times as long.
+    """
+
+    def take_one_core():
+        torch.get_num_threads()  # first: a thread gets PyTorch's common number when it is first asked for
+        torch.set_num_threads(1)
+
+    threads = ThreadPoolExecutor(count, initializer=take_one_core)
+    all_there = Barrier(count)
+    list(threads.map(lambda _: all_there.wait(), range(count)))  # each has started, and set its own number
+    torch.set_num_threads(count)  # theirs became the common number: give later threads this one's again
+    return threads
 
 
 def by_probability(probabilities: np.ndarray, kept: np.ndarray) -> tuple[str, ...]:

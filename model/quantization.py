@@ -24,6 +24,10 @@ FORMAT_VERSION = 2
 FILES = {"int8": "model.safetensors", "fp32": "model-fp32.safetensors"}
 CONFIG = "config.json"
 NEVER = 1e9  # a distance from the training images that no slice has
+UNCALIBRATED_STUDY = {  # the odds of a volume are then the mean of its slices' odds
+    **{"sharpness": 1.0, "slope": 1.0, "intercept": 0.0},
+    **{"threshold": 0.5, "sensitivity": None, "specificity": None},
+}
 
 
 BOUND = 6.0  # of ReLU6
@@ -162,7 +166,8 @@ def make_config(name: str, size: int, margin: float, **facts) -> dict:
 
     `size` of the network's input in pixels, `margin` around the head as in `preprocess.frame`. "operating_point" is on
     P(tumor), "prediction_set" on a class's probability, "refusal" on the brain score (`_below`) and the distance from
-    the training images (`_from`); training/export.py fits them all on validation.
+    the training images (`_from`), "study" on whole volumes (model/study.py); training/export.py fits them all on
+    validation.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -174,14 +179,18 @@ def make_config(name: str, size: int, margin: float, **facts) -> dict:
         "operating_point": {"threshold": 0.5, "sensitivity": None, "specificity": None},
         "prediction_set": {"coverage": None, "keep_from": 1.0},  # the most probable class alone
         "refusal": {"refused_below": 0.0, "doubtful_below": 0.0, "doubtful_from": NEVER, "refused_from": NEVER},
+        "study": UNCALIBRATED_STUDY,
     } | facts
 
 
 def read_config(folder: Path) -> dict:
-    """The artefact's config.json. Raises `DamagedWeights` if it is missing, broken, or not for this program."""
+    """The artefact's config.json. Raises `DamagedWeights` if it is missing, broken, or not for this program.
+
+    Where it says nothing of studies, since it was exported before there were any, they are not calibrated.
+    """
     damaged = f"{folder / CONFIG} is missing or damaged. Copy the weights folder again."
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        config = {"study": UNCALIBRATED_STUDY} | json.loads((folder / CONFIG).read_text())
         version, classes = config["format_version"], tuple(config["classes"])
         newer, older = version > FORMAT_VERSION, version < FORMAT_VERSION
     except (OSError, ValueError, KeyError, TypeError) as error:

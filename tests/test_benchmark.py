@@ -17,6 +17,8 @@ def few_rounds(monkeypatch):
     threads = torch.get_num_threads()
     monkeypatch.setattr(benchmark, "WARM_UP", 1)
     monkeypatch.setattr(benchmark, "RUNS", 2)
+    monkeypatch.setattr(benchmark, "VOLUME_ROUNDS", (0, 2))
+    monkeypatch.setattr(benchmark, "SLICES", 3)
     yield
     torch.set_num_threads(threads)
 
@@ -29,6 +31,9 @@ def test_weights_are_timed_beside_the_others(tmp_path, capsys):
     assert set(rows) == {"int8", "fp32", "efficientnet_b0", "predict"}
     assert rows["int8"]["to_int8"] == 1 and all(0 < row["median_ms"] <= row["p95_ms"] for row in rows.values())
     assert report["bytes"]["int8"] <= 0.30 * report["bytes"]["fp32"]
+    volume = report["volume"]
+    assert (volume["slices"], volume["runs"]) == (3, 2) and volume["seconds"] > 0
+    assert volume["to_one_by_one"] == pytest.approx(volume["seconds"] / volume["one_by_one_seconds"], abs=0.05)
     assert table(report) in capsys.readouterr().out and report["threads"] == 1
 
 

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from model import CLASSES
 from training import compare, cross_validate, probes, seeds
 from training.bootstrap import mean_with_interval
-from training.card import count_by_source, model_card, readme_numbers
+from training.card import count_by_source, model_card, readme_numbers, study
 from training.card.__main__ import BEGIN, END, add_section, filled, main
 from training.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 from training.localization import box_masks, evidence_figures
@@ -20,12 +20,15 @@ from training.markdown import NOT_MEASURED
 from training.metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
 
 ROOT = Path(__file__).parents[1]
+STUDY = {"sharpness": 0.7, "slope": 1.6543, "intercept": -0.9259, "threshold": 0.1711}
+STUDY |= {"sensitivity": 0.9675, "specificity": 0.7444, "tumor_groups": 91, "no_tumor_groups": 50}
 CONFIG = {
     "name": "tumor-net",
     "size": 160,
     "temperature": 1.37,
     "operating_point": {"threshold": 0.3123, "sensitivity": 0.981, "specificity": 0.932},
     "prediction_set": {"coverage": 0.95, "keep_from": 0.22},
+    "study": STUDY,
 }
 OF_OTHERS = {  # sections whose text is that of another module
     "leave_source_out": cross_validate,
@@ -78,6 +81,7 @@ def metrics():
             "rows": [{"key": aim.key, "values": [0.9] * 3} | spread for aim in seeds.AIMS],
         },
         **{section: {"figure": section} for section in OF_OTHERS},
+        "study": {"tumor_groups": 9, "no_tumor_groups": 8} | {name: spread_of(k) for k, name in enumerate(study.ROWS)},
         "not_brain_mri": {"refused": mean_with_interval(np.ones(320), [str(k) for k in range(320)], resamples=50)},
         "quantization": {"macro_f1_int8": 0.9312, "macro_f1_fp32": 0.9333, "bytes_int8": 2.8e6, "bytes_fp32": 11.2e6},
         "speed": {
@@ -112,6 +116,11 @@ def others(monkeypatch):
     """Instead of the text of other modules, one that names the section it is of."""
     for module in (cross_validate, probes, compare):
         monkeypatch.setattr(module, "markdown", lambda result: f"[as measured: {result['figure']}]")
+
+
+def spread_of(k):
+    """Another figure for each k."""
+    return {"value": 0.5 + k / 100, "low": 0.4 + k / 100, "high": 0.6 + k / 100}
 
 
 def numbers_in(text):
@@ -161,6 +170,7 @@ def test_class_that_a_set_lacks_gets_a_dash_not_a_number(metrics):
     "missing",
     [
         *("test", "external", "vendor", "quantization", "speed", "training", "not_brain_mri", "phantoms", "seeds"),
+        "study",
         *OF_OTHERS,
     ],
 )
@@ -212,6 +222,31 @@ def test_what_was_chosen_on_validation_is_told_with_the_card(metrics):
     text = " ".join(model_card(CONFIG, metrics, []).split())
     assert "at least 0.312, where F2 is highest on the validation split" in text
     assert "promises to hold the true class for 95% of the images" in text and "In use is 1.37 for all" in text
+
+
+def test_rule_for_volumes_and_its_figures_are_told_with_what_they_are_not_worth(metrics):
+    text = model_card(CONFIG, metrics, [])
+    assert set(figures_in(metrics["study"])) <= numbers_in(text)
+    flat = " ".join(text.split())
+    assert "mean(exp(0.7 x))) / 0.7" in flat and "(1.654 s -0.926)" in flat and "seen from 0.171 on" in flat
+    assert "No labeled volume was at hand" in flat and "few training images show" in flat
+
+
+def test_volumes_that_were_not_calibrated_or_measured_have_no_rule_and_no_figures(metrics):
+    uncalibrated = STUDY | {"sensitivity": None, "specificity": None}
+    rest = {name: section for name, section in metrics.items() if name != "study"}
+    without = {name: part for name, part in CONFIG.items() if name != "study"}
+    for config in (without, CONFIG | {"study": uncalibrated}):
+        text = model_card(config, rest, [])
+        assert f"verdict of a volume: {NOT_MEASURED}" in text and f"Verdicts on volumes: {NOT_MEASURED}" in text
+
+
+def test_time_of_a_volume_is_told_with_the_load_of_the_machine(metrics):
+    timed = {"slices": 155, "size": 240, "seconds": 0.987, "to_one_by_one": 0.555, "runs": 9}
+    speed = metrics["speed"] | {"volume": timed, "load": 3.2}
+    text = readme_numbers(metrics | {"speed": speed})
+    assert "155 slices (240 px) takes 0.99 s, 0.56 of what" in text and "load of the machine before was 3.2" in text
+    assert "volume of" not in readme_numbers(metrics)
 
 
 def test_hub_reads_the_front_matter_and_the_results(metrics):

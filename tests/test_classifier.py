@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model import CLASSES, NO_TUMOR
-from model.classifier import Prediction, RawOutputs, TumorClassifier
+from model.classifier import Prediction, RawOutputs, TumorClassifier, single_core_threads
 from model.familiarity import Familiarity
 from model.network import FEATURES
 from model.preprocess import SERVING_MARGIN, Window, frame
-from model.quantization import CONFIG, DamagedWeights
+from model.quantization import CONFIG, UNCALIBRATED_STUDY, DamagedWeights
 from tests.server import write_random_weights
 
 
@@ -52,6 +53,38 @@ def test_an_answer_does_not_depend_on_what_else_was_asked(random_classifier, sli
         (alone,) = random_classifier.predict([pixels])
         assert alone.probabilities == among_others.probabilities
         assert np.array_equal(alone.evidence, among_others.evidence)
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_a_volume_gets_the_answers_of_its_slices_one_by_one_on_any_number_of_cores(random_classifier, slices, cores):
+    classifier = copy.copy(random_classifier)
+    classifier.threads = single_core_threads(cores)
+    volume = [np.roll(pixels, shift, axis=0).astype(np.float32) for shift in range(4) for pixels in slices]
+    together = classifier.predict(volume)
+    for pixels, among_others in zip(volume, together, strict=True):
+        (alone,) = random_classifier.predict([pixels])
+        assert alone.as_dict() == among_others.as_dict() and alone.window == among_others.window
+        assert np.array_equal(alone.evidence, among_others.evidence)
+
+
+def test_threads_for_slices_have_one_core_each_and_leave_the_others_theirs():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        threads = single_core_threads(2)
+        assert set(threads.map(lambda _: torch.get_num_threads(), range(8))) == {1}
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_weights_from_before_there_were_studies_are_not_calibrated_for_them(tmp_path):
+    write_random_weights(tmp_path, temperature=1.0)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    del config["study"]
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    assert TumorClassifier.from_folder(tmp_path).config["study"] == UNCALIBRATED_STUDY
 
 
 def test_evidence_is_a_share_of_each_class(random_classifier, slices):
@@ -157,7 +190,9 @@ def test_json_of_a_prediction_holds_no_arrays(random_classifier, slices):
     assert (entry["distance"], entry["threshold"]) == (answer.distance, 0.4)
 
 
-@pytest.mark.parametrize("lost", [("name",), ("operating_point", "threshold"), ("refusal", "refused_from")])
+@pytest.mark.parametrize(
+    "lost", [("name",), ("operating_point", "threshold"), ("refusal", "refused_from"), ("study", "slope")]
+)
 def test_weights_that_lack_a_part_of_their_config_are_damaged_not_a_crash(tmp_path, lost):
     write_random_weights(tmp_path, temperature=1.0)
     config = json.loads((tmp_path / CONFIG).read_text())

@@ -1,8 +1,9 @@
-"""How long one image takes: our int8 network, the same in fp32, EfficientNet-B0, and the whole way from a 512 px slice.
+"""How long one image takes, beside other networks, and how long the slices of a volume, together and one by one.
 
     python -m training.benchmark --json speed.json               # the shipped weights
     python -m training.benchmark --weights runs/NAME/weights
 
+One image: our int8 network, the same in fp32, EfficientNet-B0, and the whole way from a 512 px slice to the answer.
 All of them take turns in every round, so that a busy machine is busy for each: ratios hold where milliseconds do not.
 EfficientNet-B0 is torchvision's, eager, at its own 224 px; the fp32 form of ours is the trained one, channels-last,
 with BatchNorm folded as in the served one.
@@ -10,6 +11,7 @@ with BatchNorm folded as in the served one.
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 import torchvision
 
+from model import CLASSES
 from model.classifier import TumorClassifier
 from model.network import TumorNet
 from model.quantization import FILES, load_trained, load_weights, save_weights
@@ -28,16 +31,20 @@ from .hardware import describe, versions
 from .phantoms import draw_phantom
 
 RUNS, WARM_UP = 200, 20
+VOLUME_ROUNDS = 1, 9  # to warm up, and timed: each takes seconds
+SLICES, SLICE_SIZE = 155, 240  # of a volume as BraTS has them
 
 
 def benchmark(folder: Path, threads: int) -> dict:
     """Time the weights in `folder` beside the others, batch 1; the report is JSON-ready.
 
     Returns: `rows` of {key, what, median_ms, p95_ms, to_int8}, with `to_int8` the ratio of its median to ours in int8;
-    `bytes` of the int8 and fp32 files; and what it ran on. Sets the number of threads of this process.
+    `volume`, as `time_volume` gives it; `bytes` of the int8 and fp32 files; `load`, how many processes wanted a core in
+    the minute before; and what it ran on. Sets the number of threads of this process.
     Raises: DamagedWeights if the folder cannot be used.
     """
     torch.set_num_threads(threads)
+    load = os.getloadavg()[0]
     classifier = TumorClassifier.from_folder(folder)
     int8, _, config = load_weights(folder)
     fp32 = without_batch_norm(load_trained(folder)).to(memory_format=torch.channels_last)
@@ -65,11 +72,32 @@ def benchmark(folder: Path, threads: int) -> dict:
             }
             for key, (what, _) in contestants.items()
         ],
+        "volume": time_volume(classifier),
+        "load": round(load, 1),
         "bytes": {"int8": (folder / FILES["int8"]).stat().st_size, "fp32": _fp32_bytes(folder)},
         "threads": threads,
         "runs": RUNS,
         "hardware": describe(torch.device("cpu")),
         "versions": versions() | {"torchvision": torchvision.__version__},
+    }
+
+
+def time_volume(classifier: TumorClassifier) -> dict:
+    """`slices` of `size` pixels, float32 as NIfTI gives them: `seconds` for all in one call and `one_by_one_seconds`,
+    medians of `runs` rounds in which both took turns, and `to_one_by_one`, their ratio.
+    """
+    heads = [draw_phantom(label, seed=seed, size=SLICE_SIZE).image for seed in range(2) for label in CLASSES]
+    volume = [heads[k % len(heads)].astype(np.float32) for k in range(SLICES)]
+    calls = {"all": lambda: classifier.predict(volume), "each": lambda: [classifier.predict([one]) for one in volume]}
+    timed = take_turns(calls, VOLUME_ROUNDS)
+    together, one_by_one = (float(np.median(timed[key])) / 1000 for key in calls)
+    return {
+        "slices": SLICES,
+        "size": SLICE_SIZE,
+        "seconds": round(together, 3),
+        "one_by_one_seconds": round(one_by_one, 3),
+        "to_one_by_one": round(together / one_by_one, 3),
+        "runs": VOLUME_ROUNDS[1],
     }
 
 
@@ -85,14 +113,15 @@ def without_batch_norm(net: TumorNet) -> TumorNet:
 
 
 @torch.inference_mode()
-def take_turns(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Milliseconds of each call in each round, after a few rounds to warm up."""
+def take_turns(calls: dict[str, Callable[[], object]], rounds: tuple[int, int] | None = None) -> dict[str, list[float]]:
+    """Milliseconds of each call in each round, after a few rounds to warm up; `rounds`: to warm up, and timed."""
+    warm_up, runs = rounds or (WARM_UP, RUNS)
     milliseconds = {key: [] for key in calls}
-    for turn in range(WARM_UP + RUNS):
+    for turn in range(warm_up + runs):
         for key, call in calls.items():
             start = time.perf_counter()
             call()
-            if turn >= WARM_UP:
+            if turn >= warm_up:
                 milliseconds[key].append(1000 * (time.perf_counter() - start))
     return milliseconds
 
@@ -111,6 +140,9 @@ def table(report: dict) -> str:
     for row in report["rows"]:
         times = f"{row['median_ms']:8.1f} ms   95 %: {row['p95_ms']:6.1f}   x{row['to_int8']:.2f} our int8"
         lines.append(f"  {row['what']:42}{times}")
+    volume = report["volume"]
+    times = f"{volume['seconds']:.2f} s   x{volume['to_one_by_one']:.2f} one by one   load before: {report['load']}"
+    lines.append(f"  a volume of {volume['slices']} slices, {volume['size']} px: {times}")
     small, large = report["bytes"]["int8"], report["bytes"]["fp32"]
     lines.append(f"  file: {small / 1e6:.2f} MB in int8, {large / 1e6:.2f} in fp32, ratio {small / large:.3f}")
     return "\n".join(lines)

@@ -41,6 +41,7 @@ from .gate import (
 )
 from .operating_point import fit_operating_point
 from .settings import Settings
+from .study import add_study
 from .training_set import FRAME_SIZE, read_parts
 
 FOLDERS = ("data", "out", "not_brain", "set_aside", "cache")  # settings that say where things lie
@@ -109,6 +110,8 @@ def export(run: Path) -> Path:
     if others.slices:
         metrics["not_brain_mri"] = measure_refusal(classifier, others)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    print("putting whole volumes together", flush=True)
+    add_study(folder, validation, test_set)
     for name in EVIDENCE_PLOTS:
         shutil.copy(report / name, folder / name)
     plots.plot_history(history, folder / "history.png")

@@ -7,6 +7,7 @@
 metrics.json holds sections, of which any may be missing (the card then says "not measured"):
 
     test, external, vendor   reports of training.evaluate: the pool's test split, another source, the vendor's split
+    study                    figures of training.study: verdicts on volumes put together from the test split
     quantization             macro_f1_int8, macro_f1_fp32 of the same test split; bytes_int8, bytes_fp32 of the files
     not_brain_mri            refused: share of images of other things, none of them used in fitting
     training                 settings, versions, hardware, seconds, starts, data_fingerprint, left_out;
@@ -19,7 +20,7 @@ metrics.json holds sections, of which any may be missing (the card then says "no
     comparison               report of training.compare: the systems that this one grew from
 
 Each file renders one thing: results.py how well, certainty.py how sure, making.py from what, costs.py how large and
-quick, model_index.py the results for the Hub; document.py puts them together.
+quick, study.py whole volumes, model_index.py the results for the Hub; document.py puts them together.
 """
 
 from .document import PLOTS, card_of, model_card, readme_numbers

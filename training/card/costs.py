@@ -30,4 +30,16 @@ def speed(metrics: dict) -> str:
         table([f"one image, {speed['threads']} threads", "median, ms", "95th percentile, ms", "times our int8"], rows)
         + f"\n\nMedians of {speed['runs']} rounds that took turns in one run, on {speed['hardware']['processor']} "
         f"({speed['hardware']['cores']} cores; {versions}). Ratios travel to other machines, milliseconds do not."
+        + volume(speed.get("volume"), speed.get("load"))
+    )
+
+
+def volume(timed: dict | None, load: float | None) -> str:
+    """How long a whole volume takes, and how busy the machine was; nothing where a report is from before that."""
+    if not timed:
+        return ""
+    return (
+        f" A volume of {timed['slices']} slices ({timed['size']} px) takes {timed['seconds']:.2f} s, "
+        f"{timed['to_one_by_one']:.2f} of what its slices take one by one (medians of {timed['runs']} rounds); the "
+        f"load of the machine before was {load}."
     )

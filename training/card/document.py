@@ -8,7 +8,7 @@ from string import Template
 from model import CLASSES, DISPLAY_NAMES
 
 from .. import markdown
-from . import certainty, costs, making, results
+from . import certainty, costs, making, results, study
 from .model_index import model_index
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -52,6 +52,8 @@ def model_card(config: dict, metrics: dict, plots: list[str]) -> str:
         operating_point=certainty.operating_point(config),
         statuses=certainty.statuses(metrics),
         other_pathology=certainty.other_pathology(metrics),
+        study_rule=study.rule(config),
+        study_figures=study.figures(metrics),
         evidence=_evidence(metrics.get("test", {}).get("evidence"), "test tumors", "box", ""),
         phantoms_evidence=_evidence(metrics.get("phantoms")),
         plots="\n\n".join(f"![{PLOTS[plot]}]({plot})" for plot in PLOTS if plot in plots),

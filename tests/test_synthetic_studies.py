@@ -1,0 +1,126 @@
+"""Volumes put together from slices, and what is fitted and measured on them."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from model import NO_TUMOR
+from model.classifier import TumorClassifier
+from model.quantization import CONFIG, UNCALIBRATED_STUDY
+from tests.server import write_random_weights
+from training import study, synthetic_studies
+from training.card.study import ROWS
+from training.phantoms import write_phantom_dataset
+from training.study import fit_study, main, measure_study
+from training.synthetic_studies import STRETCHES, JudgedSlices, draw_studies, with_noise
+
+
+def judged(seed: int, alarms: float = 0.0, separation: float = 4.0) -> JudgedSlices:
+    """Answers for 30 tumor groups and 30 without, four slices each; `alarms`: share of normal slices with high odds."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.r_[np.arange(30) % 3, np.full(30, NO_TUMOR)], 4)
+    odds = rng.normal(np.where(labels == NO_TUMOR, -separation, separation), 1.0)
+    odds[(labels == NO_TUMOR) & (rng.random(len(labels)) < alarms)] = 3.0
+    tumor = 1 / (1 + np.exp(-odds))
+    types = 0.9 * np.eye(4)[np.where(labels == NO_TUMOR, 0, labels)][:, :3] + 0.1 / 3
+    groups = np.repeat([f"{kind}{k}" for kind in "tn" for k in range(30)], 4)
+    return JudgedSlices(np.column_stack((types * tumor[:, None], 1 - tumor)), labels, groups)
+
+
+@pytest.fixture(autouse=True)
+def few_studies(monkeypatch):
+    for name, value in {"FITTED_ON": 80, "MEASURED_ON": 80, "IN_A_RESAMPLE": 16, "RESAMPLES": 8}.items():
+        monkeypatch.setattr(study, name, value)
+
+
+def test_a_tumor_lies_in_neighboring_slices_of_one_group_among_tumor_free_ones(monkeypatch):
+    monkeypatch.setattr(synthetic_studies, "NOISE", 0.0)
+    slices = judged(0)
+    slices.probabilities[:, :NO_TUMOR] = 0
+    slices.probabilities[:, 0] = np.arange(len(slices.labels)) / 1e4 + 1e-4  # tells which image a slice is of
+    slices.probabilities[:, NO_TUMOR] = 1 - slices.probabilities[:, 0]
+    rng = np.random.default_rng(1)
+    drawn = draw_studies(slices, slices.free_groups(), slices.tumor_groups(), 20, 150, 40, rng)
+    image = np.round((drawn.probabilities[..., 0] - 1e-4) * 1e4).astype(int)
+    for row, label, group in zip(image, drawn.labels, drawn.groups, strict=True):
+        where = np.flatnonzero(slices.labels[row] != NO_TUMOR)
+        assert len(where) == 40 and where[-1] - where[0] == 39, "one lesion of 40 mm, 1 mm apart"
+        assert set(slices.groups[row[where]]) == {group} and slices.labels[row[where[0]]] == label
+        assert len(set(row)) <= STRETCHES
+    free = draw_studies(slices, slices.free_groups(), slices.tumor_groups(), 20, 24, 0, rng)
+    assert set(free.labels) == {NO_TUMOR} and free.probabilities.shape == (20, 24, 4)
+
+
+def test_groups_that_are_not_named_are_not_drawn():
+    slices = judged(0)
+    drawn = draw_studies(slices, ["n3"], ["t7", "t9", "t9"], 30, 24, 20, np.random.default_rng(0))
+    assert set(drawn.groups) == {"t7", "t9"} and sum(drawn.groups == "t9") > sum(drawn.groups == "t7")
+
+
+def test_noise_moves_the_odds_of_a_tumor_and_leaves_its_type():
+    probabilities = np.tile([0.3, 0.2, 0.1, 0.4], (4000, 1))
+    noisy = with_noise(probabilities, np.random.default_rng(0))
+    np.testing.assert_allclose(noisy.sum(1), 1)
+    np.testing.assert_allclose(noisy[:, 0] / noisy[:, 1], 1.5)
+    odds = np.log(1 / noisy[:, NO_TUMOR] - 1)
+    assert odds.mean() == pytest.approx(np.log(1.5), abs=0.05)
+    assert odds.std() == pytest.approx(synthetic_studies.NOISE, rel=0.05)
+
+
+def test_the_rule_that_is_fitted_holds_on_other_groups():
+    fitted = fit_study(judged(0))
+    assert fitted.keys() >= UNCALIBRATED_STUDY.keys() and fitted["slope"] > 0
+    assert (fitted["tumor_groups"], fitted["no_tumor_groups"]) == (30, 30)
+    figures = measure_study(judged(1), {"study": fitted, "operating_point": {"threshold": 0.5}})
+    for name in ("auc", "sensitivity", "specificity", "named_right"):
+        assert figures[name]["value"] > 0.95
+
+
+def test_false_alarms_of_single_slices_cost_a_study_less_than_any_slice_would():
+    config = {"study": fit_study(judged(0, alarms=0.05)), "operating_point": {"threshold": 0.5}}
+    figures = measure_study(judged(1, alarms=0.05), config)
+    assert figures["any_slice_specificity"]["value"] < figures["specificity"]["value"] - 0.1
+    assert figures["specificity"]["low"] <= figures["specificity"]["value"] <= figures["specificity"]["high"]
+
+
+def test_every_figure_has_its_row_in_the_card_and_the_other_way_around():
+    slices = judged(0)
+    config = {"study": fit_study(slices), "operating_point": {"threshold": 0.5}}
+    figures = measure_study(slices, config)
+    assert figures == measure_study(slices, config), "the same groups give the same figures"
+    assert {name for name, value in figures.items() if isinstance(value, dict)} == ROWS.keys()
+
+
+def test_tumors_alone_calibrate_nothing():
+    both = judged(0)
+    alone = JudgedSlices(*(part[both.labels != NO_TUMOR] for part in both))
+    assert fit_study(alone) == UNCALIBRATED_STUDY and measure_study(alone, {"study": UNCALIBRATED_STUDY}) == {}
+
+
+def test_the_command_adds_its_part_to_weights_and_changes_nothing_else(tmp_path, capsys):
+    data = write_phantom_dataset(tmp_path / "data", per_class=8, seed=5, size=64)
+    weights = write_random_weights(tmp_path, temperature=1.0)
+    (weights / "metrics.json").write_text(json.dumps({"test": {"n": 1}}))
+    before = {file.name: file.read_bytes() for file in weights.iterdir() if file.is_file()}
+    assert main(["--weights", str(weights), "--data", str(data)]) == 0
+    assert "sensitivity" in capsys.readouterr().out
+    config, metrics = (json.loads((weights / name).read_text()) for name in (CONFIG, "metrics.json"))
+    assert config.pop("study")["tested"]["sensitivity"] == metrics.pop("study")["sensitivity"]["value"]
+    old = json.loads(before[CONFIG])
+    assert old.pop("study") == UNCALIBRATED_STUDY and (config, metrics) == (old, {"test": {"n": 1}})
+    assert (weights / "model.safetensors").read_bytes() == before["model.safetensors"]
+    assert TumorClassifier.from_folder(weights).config["study"]["sensitivity"] is not None
+
+
+def test_a_test_split_of_tumors_alone_is_said_to_measure_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "read_parts", lambda settings: (SimpleNamespace(where=lambda split: None), None, None))
+    monkeypatch.setattr(study, "add_study", lambda *arguments: {})
+    assert main(["--weights", str(tmp_path), "--data", "anything"]) == 0
+    assert "not measured" in capsys.readouterr().out
+
+
+def test_what_is_missing_ends_with_a_sentence_and_code_2(tmp_path, capsys):
+    assert main(["--weights", str(tmp_path), "--data", str(tmp_path / "none")]) == 2
+    assert "none is not a folder" in capsys.readouterr().err
