@@ -8,7 +8,7 @@ from training.transplant import Share, move_lesions
 from training.twins import Heads
 
 SIZE = 104
-GLIOMA, PITUITARY = CLASSES.index("glioma"), CLASSES.index("pituitary")
+GLIOMA, MENINGIOMA, PITUITARY = (CLASSES.index(name) for name in ("glioma", "meningioma", "pituitary"))
 LESION = (28, 44, 40, 60)  # left, top, right, bottom in pixels, left of the midline
 BOX = torch.tensor(LESION) / SIZE
 NOWHERE = torch.full((4,), torch.nan)
@@ -40,7 +40,7 @@ def move(images, boxes, labels, twins: Heads | None = None, **share) -> Heads:
 
 
 def test_a_healed_head_is_tumor_free_and_looks_like_the_other_hemisphere():
-    frames, boxes, labels = move([head(True)] * 2, [BOX] * 2, [GLIOMA] * 2, healed=1.0)
+    frames, boxes, labels = move([head(True)] * 2, [BOX] * 2, [MENINGIOMA] * 2, healed=1.0)
     assert (labels == NO_TUMOR).all()
     assert (boxes[:, :2] < BOX[:2]).all() and (boxes[:, 2:] > BOX[2:]).all()  # the patch, its feathered rim included
     left, top, right, bottom = LESION
@@ -56,8 +56,8 @@ def test_a_tumor_that_cannot_be_healed_stays_what_it_is(why):
         "too large": torch.tensor([0.02, 0.2, 0.4, 0.8]),
     }.get(why, BOX)
     given = head(True, lopsided=why == "lopsided")
-    frames, _, labels = move([given], [box], [GLIOMA], healed=1.0)
-    assert labels.item() == GLIOMA and torch.equal(frames[0], given)
+    frames, _, labels = move([given], [box], [MENINGIOMA], healed=1.0)
+    assert labels.item() == MENINGIOMA and torch.equal(frames[0], given)
 
 
 def test_a_transplanted_tumor_brings_its_label_and_box():
@@ -85,7 +85,7 @@ def test_a_patched_head_stays_tumor_free_so_that_a_seam_says_nothing():
 
 def test_a_tumor_that_the_other_half_cannot_heal_is_covered_with_a_twins_tissue():
     given, twin = head(True, lopsided=True), head(False, lopsided=True) // 2  # a dimmer scan of a like head
-    frames, _, labels = move([given], [BOX], [GLIOMA], heads([twin], [NOWHERE], [NO_TUMOR]), healed=1.0)
+    frames, _, labels = move([given], [BOX], [MENINGIOMA], heads([twin], [NOWHERE], [NO_TUMOR]), healed=1.0)
     assert labels.item() == NO_TUMOR
     left, top, right, bottom = LESION
     healthy = head(False, lopsided=True)[top:bottom, left:right].float()
@@ -94,8 +94,8 @@ def test_a_tumor_that_the_other_half_cannot_heal_is_covered_with_a_twins_tissue(
 
 def test_a_twin_with_a_lesion_in_the_same_place_has_nothing_to_give():
     given = head(True, lopsided=True)
-    frames, _, labels = move([given], [BOX], [GLIOMA], heads([given], [BOX], [GLIOMA]), healed=1.0)
-    assert labels.item() == GLIOMA and torch.equal(frames[0], given)
+    frames, _, labels = move([given], [BOX], [MENINGIOMA], heads([given], [BOX], [GLIOMA]), healed=1.0)
+    assert labels.item() == MENINGIOMA and torch.equal(frames[0], given)
 
 
 def test_a_decoy_leaves_tumor_box_and_label_alone():
@@ -108,3 +108,10 @@ def test_a_decoy_leaves_tumor_box_and_label_alone():
     for frame, box in zip(frames, boxes, strict=True):
         if torch.equal(box, BOX):
             assert (frame[top:bottom, left:right] == 250).all()
+
+
+@pytest.mark.parametrize("label, share", [(GLIOMA, "healed_diffuse"), (MENINGIOMA, "healed")])
+def test_diffuse_tumors_have_a_share_of_their_own(label, share):
+    assert move([head(True)] * 2, [BOX] * 2, [label] * 2, **{share: 1.0}).labels.tolist() == [NO_TUMOR] * 2
+    other = {"healed": "healed_diffuse", "healed_diffuse": "healed"}[share]
+    assert move([head(True)] * 2, [BOX] * 2, [label] * 2, **{other: 1.0}).labels.tolist() == [label] * 2

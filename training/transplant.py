@@ -17,7 +17,7 @@ from model import CLASSES, NO_TUMOR
 
 from .twins import Heads, mirror_boxes
 
-PITUITARY = CLASSES.index("pituitary")
+MENINGIOMA, PITUITARY = CLASSES.index("meningioma"), CLASSES.index("pituitary")
 COVERED, FEATHERED = 1.15, 1.55  # of the box's half axes: the patch is whole up to the first, gone at the second
 SYMMETRIC = 0.55  # correlation of the two halves: true of axial and coronal slices, not of sagittal ones
 LARGEST = 0.14  # of the frame, a box's half axis: larger tumors push the whole brain aside, which no patch heals
@@ -29,14 +29,16 @@ GAIN = (0.4, 2.5)  # how far borrowed tissue is dimmed or brightened to match it
 class Share(NamedTuple):
     """How many of the images that allow it are changed."""
 
-    healed: float = 0.4
+    healed: float = 0.4  # meningiomas and pituitary tumors
+    healed_diffuse: float = 0.15  # gliomas and tumors of unknown type: they reach beyond what is covered
     transplanted: float = 0.3
-    patched: float = 0.3  # tumor-free heads with a patch of healthy tissue
-    decoys: float = 0.2  # heads that keep their tumor, with a patch of healthy tissue elsewhere
+    patched: float = 0.2  # tumor-free heads with a patch of healthy tissue
+    decoys: float = 0.1  # heads that keep their tumor, with a patch of healthy tissue elsewhere
     twins: float = 0.7  # of the patches whose tissue could come from a twin or from the other half: from the twin
 
 
-FEWER = Share(healed=0.25)  # for the end of a run: small lesions must be seen often as what they are
+# For the end of a run: small lesions must be seen often as what they are.
+FEWER = Share(healed=0.15, healed_diffuse=0.05, patched=0.1, decoys=0.05)
 
 
 def ellipses(boxes: Tensor, size: int) -> Tensor:
@@ -97,7 +99,9 @@ def move_lesions(heads: Heads, twins: Heads, share: Share) -> Heads:
 
     chance = torch.rand(n, device=device)
     can_patch = small & (by_mirror | by_twin)
-    heal = ~tumor_free & ~keeps_tumor & can_patch & (chance < share.healed)
+    circumscribed = (labels == MENINGIOMA) | (labels == PITUITARY)
+    healed = torch.where(circumscribed, share.healed, share.healed_diffuse)
+    heal = ~tumor_free & ~keeps_tumor & can_patch & (chance < healed)
     transplant = tumor_free & small & on_tissue & (labels[donors] != NO_TUMOR) & (labels[donors] != PITUITARY)
     transplant &= chance < share.transplanted
     patch = can_patch & (keeps_tumor | (tumor_free & (chance > 1 - share.patched)))
