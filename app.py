@@ -1,61 +1,44 @@
-"""The page: drop a slice of a brain MRI, see what the model makes of it. Components, events and launch; no decoding.
+"""The page: drop brain MRI, see what the model makes of it. Components, events and launch; what is shown is in page/.
 
     python app.py     http://127.0.0.1:7860; PORT, HOST and WEIGHTS (a weights folder) are read from the environment
 
 The port opens first, the model loads behind it, and the first prediction waits for the model.
 """
 
-import html
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from page import uploads
+
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: the only switch that stops all telemetry
+os.environ["GRADIO_TEMP_DIR"] = str(uploads.open_folder())
 
 import gradio as gr
 
-from model import CLASSES, DISPLAY_NAMES, overlay, report, scans
+from model import report, scans
+from model.cases import classify
+from model.scans import isolated
+from model.wording import many
+from page import cards, examples, navigator, pictures, texts, views
+from page.sittings import Sitting, Sittings
+from page.theme import THEME
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from model.classifier import Prediction, TumorClassifier
+    from model.classifier import TumorClassifier
 
 HERE = Path(__file__).parent
-EXAMPLES = sorted((HERE / "examples").glob("*.png"))
-KEPT_SECONDS = 600  # an upload outlives its request by at most this, plus the minute between two sweeps
-TITLE = "Brain tumor on MRI"
-MODEL_IS_MISSING = "The model could not be loaded, so nothing can be classified. The server's log says why."
-NO_ANSWER = "Something went wrong while the model looked at this slice. The server's log says what."
-NUMBERS = f"""The four probabilities add up to 100 %. They were calibrated on patients who took no part in training but
-come from the same collections. On scans from elsewhere they are less reliable: the model card says by how much, as far
-as it could be measured. The model knows glioma, meningioma, pituitary tumor, and none of them; another disease gets one
-of these four names all the same.
-
-**Tumor** adds the three tumors up. From a threshold on it counts as seen, and that threshold is set so that a missed
-tumor weighs more than a false alarm: a tumor can be seen while no tumor is the most probable single answer. Sensitivity
-is the share of tumors seen, specificity the share of tumor-free slices in which none is seen. Both hold for patients
-like those of training; on scans from elsewhere they can be far lower.
-
-**Possible** are the answers that cannot be excluded. The list is made to hold the right one for the share of slices
-that stands beside it, if they are like those of training. Where it names more than one, the answer is called doubtful.
-
-A slice is refused if it does not look like a brain MRI, or lies too far from everything that the model has learned
-from; its probabilities would mean nothing.
-
-If a tumor counts as seen, the colors show where in the slice the score of the likeliest one comes from, relative to its
-strongest point: the white line encloses all that reaches half of it. It is where the model looks, not where a tumor
-ends.
-
-A file can be {scans.READABLE}, of 8 or 16 bit, up to {scans.MAX_BYTES // 2**20} MB and
-{scans.MAX_PIXELS // 10**6} million pixels a slice. It is deleted from the server within
-{KEPT_SECONDS // 60 + 1} minutes and used for nothing else."""
+PAGE = HERE / "page"
+MAX_KEPT_BYTES = 1 << 30  # of all visitors' scans together: what a small server can spare beside the model
+SWEEP_SECONDS = 60
+READING_SECONDS = 0.3  # between two looks at how far reading is
 
 model: "Future[TumorClassifier]" = Future()  # loaded once, by `load_model`
+readers = ThreadPoolExecutor(isolated.PROCESSES)
+sittings = Sittings(60 * texts.KEPT_MINUTES, MAX_KEPT_BYTES)
 
 
 def load_model() -> None:
@@ -74,143 +57,141 @@ def model_is_missing() -> bool:
     return model.exception() is not None
 
 
-def classify_upload(path: str | None) -> Iterator[dict]:
-    """Say beside the drop zone if the file is no image, and leave the last answer as it is; else show the answer."""
-    if path is None:  # a second upload, taken away with the first one
-        return
-    try:
-        scan = scans.read(path)
-    except scans.UnreadableScan as error:
-        yield {problem: problem_html(Path(path).name, str(error)), upload: None}
-        return
-    yield {upload: None, examples: gr.Gallery(selected_index=None)}  # ready for the next, once: it may come at any time
-    yield from classify(scan)
+def on_page(changes: dict) -> dict:
+    """Changes by a component's name -> by the component."""
+    return {components[name]: change for name, change in changes.items()}
 
 
-def classify_example(gallery: gr.Gallery) -> Iterator[dict]:
+def paths(files: Sequence[str]) -> list[Path]:
+    """Uploads without Gradio's type of string, for which the process that reads would load all of Gradio."""
+    return [Path(file) for file in files]
+
+
+def classify_upload(files: list[str] | None, request: gr.Request) -> Iterator[dict]:
+    """Say beside the drop zone if the file is no scan, and leave the last answer as it is; else show the answer."""
+    if not files:  # a second upload, taken away with the first one
+        return
+    doing, begun = f"Reading {many(len(files), 'file')} …", []
+    reading = readers.submit(isolated.read_all, paths(files), begin=begun.append)
+    while not wait([reading], READING_SECONDS).done:
+        yield {problem: cards.progress(doing, len(begun), 2 * len(files))}  # each is looked at, then read
+    if reading.exception():  # unforeseen: its text is for the log, but nobody must be left waiting
+        yield {problem: cards.problem(many(len(files), "file"), texts.NO_READING), upload: None}
+    found = reading.result()
+    if len(found) == 1 and isinstance(found[0], scans.Unreadable):
+        yield {problem: cards.problem(*found[0]), upload: None}
+        return
+    yield {upload: None, gallery: gr.Gallery(selected_index=None)}  # ready for the next, once: it may come at any time
+    yield from answer(found, request.session_hash)
+
+
+def classify_example(chosen: gr.Gallery, request: gr.Request) -> Iterator[dict]:
     """Answer for the example that is selected by now: `gr.SelectData` would repeat the click that began to wait."""
-    if gallery.selected_index is not None:  # an upload has come between
-        yield from classify(scans.read(EXAMPLES[gallery.selected_index]))
+    if chosen.selected_index is not None:  # an upload has come between
+        yield from answer(isolated.read_all([examples.FILES[chosen.selected_index]]), request.session_hash)
 
 
-def classify(scan: scans.Scan) -> Iterator[dict]:
-    """Show the slice at once, then the answer. Of several slices the middle one is taken."""
-    middle = len(scan.slices) // 2
-    pixels = scan.slices[middle]
-    waiting = "Looking at the slice …" if model.done() else "The model is loading …"
-    yield {
-        problem: "",
-        empty: gr.HTML(visible=False),
-        result: gr.Column(visible=True),
-        verdict: verdict_html("reading", scan.name, waiting),
-        slice_image: gr.Image(overlay.picture(pixels), alt_text=f"The slice {scan.name}"),
-        evidence_image: gr.Image(visible=False),
-        legend: gr.HTML(visible=False),
-        probabilities: gr.Label(visible=False),
-    }
+def answer(found: Sequence[scans.Scan | scans.Unreadable], session: str) -> Iterator[dict]:
+    """Show what was read, then how far the answer is, then the answer."""
+    total = sum(len(one.slices) for one in found if isinstance(one, scans.Scan))
+    doing = f"Looking at {many(total, 'slice')} …"
+    yield on_page(views.waiting(found, doing if model.done() else "The model is loading …"))
     if model_is_missing():
-        yield {verdict: verdict_html("no model", scan.name, MODEL_IS_MISSING)}
+        yield on_page(views.no_model(found[0].name if len(found) == 1 else many(len(found), "scan")))
         return
-    classifier = model.result()
-    start = time.perf_counter()
-    try:
-        (prediction,) = classifier.predict([pixels])
-    except Exception:  # unforeseen: its text is for the log, but nobody must be left waiting
-        yield {verdict: verdict_html("no answer", scan.name, NO_ANSWER)}
-        raise
-    origin = f"{time.perf_counter() - start:.2f} s · weights {classifier.version}"
-    if len(scan.slices) > 1:
-        origin += f" · slice {middle + 1} of {len(scan.slices)}, the middle one"
-    refused, sentence = prediction.status == "refused", report.sentence(prediction)
-    certainty = [] if refused else report.certainty(prediction, classifier.config)
-    card = {verdict: verdict_html(prediction.status, scan.name, sentence, prediction.reason, origin, certainty)}
-    yield card | ({} if refused else findings(pixels, scan.name, prediction))
+    cases = []
+    for answered, case in classify(model.result(), found):
+        if case:
+            cases.append(case)
+        elif total > 1:
+            yield {verdict: cards.progress(doing, answered, total)}
+    sitting = Sitting(cases)
+    sittings.put(session, sitting)
+    one = len(cases) == 1
+    yield on_page(views.case(sitting, model.result()) if one else views.batch_of(cases, model.result().version))
 
 
-def findings(pixels: "np.ndarray", name: str, prediction: "Prediction") -> dict:
-    """The probabilities, and the evidence of the likeliest tumor if one is seen: absence is nowhere in particular."""
-    by_name = {DISPLAY_NAMES[label]: probability for label, probability in prediction.probabilities.items()}
-    changes = {probabilities: gr.Label(by_name, visible=True)}
-    if prediction.sees_tumor:
-        tumor = prediction.likeliest_tumor
-        evidence = prediction.evidence[CLASSES.index(tumor)]
-        picture = overlay.evidence_picture(pixels, evidence, prediction.window)
-        title = f"Evidence of {DISPLAY_NAMES[tumor]}"
-        changes[evidence_image] = gr.Image(picture, visible=True, label=title, alt_text=f"{title} on {name}")
-        changes[legend] = gr.HTML(visible=True)
-    return changes
+def open_case(event: gr.EventData, request: gr.Request) -> dict:
+    """One scan of many."""
+    sitting = sittings.get(request.session_hash)
+    if sitting is None:
+        return on_page(views.gone())
+    sitting.opened = event.case
+    return on_page(views.case(sitting, model.result()))
 
 
-def predict(file: str | None) -> list[dict]:
-    """Classify every slice of one file: the entries that `python -m model FILE --json` prints."""
-    if file is None:
-        raise gr.Error("Send one file.", print_exception=False)
+def go_back(request: gr.Request) -> dict:
+    """From one scan to all."""
+    return on_page(views.batch_again() if sittings.get(request.session_hash) else views.gone())
+
+
+def show_slice(number: int, cut: str | None, request: gr.Request) -> dict:
+    """The slice that the way through the volume stands at."""
+    sitting = sittings.get(request.session_hash)
+    if sitting is None:
+        return {figures: cards.problem("No longer there", texts.GONE)}
+    view = sitting.view(cut or sitting.cases[sitting.opened].scan.plane)
+    if view is None or number > len(view.pictures):  # the way through another volume, which is being replaced
+        return {}
+    return on_page(views.slice_of(view, number - 1, model.result()))
+
+
+def show_plane(cut: str, request: gr.Request) -> Iterator[dict]:
+    """Another plane of the volume: classified once, then remembered."""
+    sitting = sittings.get(request.session_hash)
+    if sitting is None:
+        yield on_page(views.gone())
+        return
+    if sitting.view(cut) is None:
+        scan = sitting.planes()[cut]
+        for answered, case in classify(model.result(), [scan]):
+            if case is None:
+                yield {details: cards.progress(f"Looking at the {cut} slices …", answered, len(scan.slices))}
+            elif case.study:
+                sitting.add_view(cut, case)
+            else:
+                yield {details: cards.verdict(case.status, cut, case.reason)}
+                return
+    yield on_page(views.volume(sitting.view(cut), model.result()))
+
+
+def forget(request: gr.Request) -> None:
+    """The page was closed."""
+    sittings.drop(request.session_hash)
+
+
+def predict(files: list[str] | None) -> list[dict]:
+    """Classify files: the entries that `python -m model FILES --json` prints."""
+    if not files:
+        raise gr.Error("Send one file or more.", print_exception=False)
     if model_is_missing():
-        raise gr.Error(MODEL_IS_MISSING, print_exception=False)
-    return report.entries(model.result(), file, Path(file).name)
+        raise gr.Error(texts.MODEL_IS_MISSING, print_exception=False)
+    return report.entries(model.result(), paths(files))
 
 
-def problem_html(name: str, sentence: str) -> str:
-    return f'<div class="problem" role="alert"><b>{html.escape(name)}</b> {html.escape(sentence)}</div>'
-
-
-def verdict_html(
-    status: str,
-    name: str,
-    sentence: str,
-    reason: str = "",
-    origin: str = "",
-    certainty: Sequence[tuple[str, str, str]] = (),
-) -> str:
-    """The card with the answer; `certainty` as `report.certainty` gives it."""
-    badge = "brain MRI" if status == "accepted" else status
-    caveat = f"<p>{html.escape(reason)}</p>" if reason not in ("", sentence) else ""
-    rows = "".join(
-        f"<dt>{html.escape(what)}</dt><dd>{html.escape(answer)} <small>{html.escape(worth)}</small></dd>"
-        for what, answer, worth in certainty
-    )
-    facts = f"<dl>{rows}</dl>" if rows else ""
-    return (
-        f'<div class="verdict {status}" role="status"><div class="about"><span class="badge">{badge}</span>'
-        f'<span class="file">{html.escape(name)}</span><span class="origin">{html.escape(origin)}</span></div>'
-        f"<h2>{html.escape(sentence)}</h2>{caveat}{facts}</div>"
-    )
-
-
-def caption(example: Path) -> str:
-    """glioma_axial_t1c.png -> Glioma axial T1C+"""
-    spelled = {"brain": "brain:", "flair": "FLAIR", "t1": "T1", "t1c": "T1C+", "t2": "T2", "mri": "MRI"}
-    words = " ".join(spelled.get(word, word) for word in example.stem.split("_"))
-    return words[0].upper() + words[1:]
-
-
-HEADER = f"""<header><span class="notice">Research demo, not a medical device</span>
-<h1>{TITLE}</h1>
-<p>Drop one slice of a brain MRI: see which tumor it looks like, how likely that is, and where the evidence lies.</p>
-</header>"""
-EXAMPLES_HEADING = '<h3 class="heading">Examples <small>drawn by a program: no patient</small></h3>'
-EMPTY = """<div class="empty"><h2>The answer appears here</h2><ol>
-<li><b>Is this a brain MRI?</b> Anything else is refused, with the reason.</li>
-<li><b>Which tumor?</b> Four calibrated probabilities, and which answers cannot be excluded.</li>
-<li><b>Where?</b> The slice with the evidence drawn on it.</li></ol></div>"""
-LEGEND = f"""<div class="legend"><span>less</span>
-<i style="background: linear-gradient(90deg, {", ".join(overlay.COLORS)})"></i>
-<span>more evidence</span><span class="contour">half of the maximum</span></div>"""
 # On a phone the answer lies below the examples; a problem with the file shows where the finger was.
 SCROLL_TO_ANSWER = """() => {
     const answer = document.querySelector("#result");
     if (innerWidth < 640 && answer && !document.querySelector(".problem")) answer.scrollIntoView({behavior: "smooth"});
 }"""
 
-with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as page:
-    gr.HTML(HEADER)
+KEPT_SECONDS = 60 * texts.KEPT_MINUTES
+with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS)) as blocks:
+    plain = {"apply_default_css": False}  # of headings and tables, which have their own
+    gr.HTML(texts.HEADER)
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=2, min_width=300):
-            upload = gr.File(label="Slice of a brain MRI", height=150, elem_id="upload")
-            problem = gr.HTML(elem_id="problem")
-            gr.HTML(EXAMPLES_HEADING, visible=bool(EXAMPLES))
-            examples = gr.Gallery(
-                [(str(path), caption(path)) for path in EXAMPLES],
+            upload = gr.File(label="Brain MRI", file_count="multiple", height=150, elem_id="upload")
+            gr.HTML(texts.HINT, **plain)
+            problem = gr.HTML(
+                elem_id="problem",
+                js_on_load=(PAGE / "dropzone.js").read_text(),
+                limit=scans.MAX_BYTES,
+                too_large=texts.TOO_LARGE,
+            )
+            gr.HTML(texts.EXAMPLES_HEADING)
+            gallery = gr.Gallery(
+                examples.pictures(),
                 label="Examples",
                 show_label=False,
                 type="filepath",
@@ -221,60 +202,63 @@ with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEPT_SECO
                 allow_preview=False,
                 interactive=False,
                 buttons=[],
-                visible=bool(EXAMPLES),
                 elem_id="examples",
             )
         with gr.Column(scale=3, min_width=320):
-            empty = gr.HTML(EMPTY)
+            empty = gr.HTML(texts.EMPTY)
             with gr.Column(visible=False, elem_id="result") as result:
-                verdict = gr.HTML(elem_id="verdict")
-                with gr.Row(elem_id="pictures"):
-                    options = {"format": "png", "height": 300, "buttons": ["fullscreen"], "interactive": False}
-                    slice_image = gr.Image(label="Slice", elem_id="slice", **options)
-                    evidence_image = gr.Image(elem_id="evidence", **options)
-                legend = gr.HTML(LEGEND)
-                probabilities = gr.Label(label="Calibrated probabilities", show_heading=False, elem_id="probabilities")
+                back = gr.Button(visible=False, size="sm", elem_id="back")
+                sorting = (PAGE / "batch.js").read_text()
+                overview = gr.HTML(js_on_load=sorting, elem_id="batch", elem_classes=[views.AWAY], **plain)
+                verdict = gr.HTML(elem_id="verdict", **plain)
+                plane = gr.Radio(visible=False, show_label=False, container=False, elem_id="plane")
+                way = gr.HTML(
+                    1,
+                    html_template=navigator.TEMPLATE,
+                    js_on_load=(PAGE / "navigator.js").read_text(),
+                    visible=False,
+                    elem_id="way",
+                    **navigator.NOWHERE,
+                    **plain,
+                )
+                figures = gr.HTML(visible=False, js_on_load=pictures.ENLARGE, elem_id="pictures", **plain)
+                details = gr.HTML(visible=False, elem_id="details", **plain)
+                download = gr.HTML(visible=False)
     with gr.Accordion("What the numbers mean", open=False):
-        gr.Markdown(NUMBERS)
+        gr.Markdown(texts.NUMBERS)
 
-    shown = [problem, empty, result, verdict, slice_image, evidence_image, legend, probabilities]
-    quiet = {
-        "api_visibility": "private",
-        "show_progress": "hidden",
-        "concurrency_id": "model",
-        "trigger_mode": "always_last",  # of what is asked during an answer, the last is answered next
+    components = {
+        **{"problem": problem, "empty": empty, "result": result, "back": back, "overview": overview},
+        **{"verdict": verdict, "plane": plane, "way": way, "pictures": figures, "details": details},
+        **{"download": download},
     }
+    shown = list(components.values())
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    last = quiet | {"trigger_mode": "always_last"}  # of what is asked during an answer, the last is answered next
     for asked in (
-        upload.upload(classify_upload, upload, [upload, examples, *shown], **quiet),
-        examples.select(classify_example, examples, shown, **quiet),
+        upload.upload(classify_upload, upload, [upload, gallery, *shown], concurrency_id="model", **last),
+        gallery.select(classify_example, gallery, shown, concurrency_id="model", **last),
+        overview.select(open_case, None, shown, queue=False, **quiet),
+        back.click(go_back, None, shown, queue=False, **quiet),
     ):
         asked.then(js=SCROLL_TO_ANSWER, api_visibility="private")
+    plane.input(show_plane, plane, shown, concurrency_id="model", **last)
+    way.change(show_slice, [way, plane], [verdict, figures, details], queue=False, **last)
+    blocks.unload(forget)
     # For gradio_client: the page itself has no such button.
-    answer = gr.JSON(visible=False)
-    gr.Button(visible=False).click(predict, upload, answer, api_name="predict", concurrency_id="model")
+    answers = gr.JSON(visible=False)
+    gr.Button(visible=False).click(predict, upload, answers, api_name="predict", concurrency_id="model")
 
 
 def launch() -> None:
+    uploads.sweep_forever(Path(os.environ["GRADIO_TEMP_DIR"]), KEPT_SECONDS, SWEEP_SECONDS)
     everywhere = "SPACE_ID" in os.environ  # on Hugging Face Spaces a proxy stands in front
-    page.queue(max_size=64).launch(  # more waiting visitors are refused at once, with a sentence
+    blocks.queue(max_size=64).launch(  # more waiting visitors are refused at once, with a sentence
         server_name=os.environ.get("HOST", "0.0.0.0" if everywhere else None),
         server_port=int(os.environ["PORT"]) if "PORT" in os.environ else None,
         prevent_thread_lock=True,
-        theme=gr.themes.Soft(
-            primary_hue="teal",
-            neutral_hue="slate",
-            radius_size="lg",
-            font=[gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"],
-        ).set(
-            body_background_fill="*neutral_50",
-            block_label_background_fill="transparent",
-            block_label_background_fill_dark="transparent",
-            block_label_text_color="*body_text_color",
-            block_label_text_color_dark="*body_text_color",
-            block_label_border_width="0px",
-            block_label_shadow="none",
-        ),
-        css_paths=HERE / "app.css",
+        theme=THEME,
+        css_paths=[HERE / "app.css", PAGE / "volume.css", PAGE / "batch.css"],
         max_file_size=scans.MAX_BYTES,
         show_error=False,  # of unforeseen exceptions, whose text is not for visitors; what `gr.Error` says is shown
         enable_monitoring=False,
@@ -283,7 +267,8 @@ def launch() -> None:
         footer_links=["api"],
     )
     threading.Thread(target=load_model, name="load model").start()
-    page.block_thread()
+    sittings.sweep_forever(SWEEP_SECONDS)
+    blocks.block_thread()
 
 
 if __name__ == "__main__":

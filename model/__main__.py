@@ -1,35 +1,31 @@
-"""Classify brain MRI slices in a terminal.
+"""Classify brain MRI in a terminal.
 
-    python -m model scan.png                     a table
-    python -m model a.png volume.tif --json      a list, one entry for each slice, in the order given
-    python -m model folder/ --csv > answers.csv  every file in a folder
+    python -m model scan.png                     a table, a row for each scan
+    python -m model head.nii.gz series.zip --json    a list, an entry for each scan with its slices, in the order given
+    python -m model folder/ --csv > answers.csv  every file in a folder; the files of a DICOM series are one scan
 
 Exit code: 0 if every file was read, 1 if one was not, 2 if there is no model or nothing to do.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import CLASSES, DISPLAY_NAMES
+from .cases import ANSWERED
 from .classifier import TumorClassifier
 from .report import entries
-from .wording import either, percent
+from .spreadsheet import SEES_TUMOR, write_csv
+from .wording import either, many, percent
 
-ROUNDED = (*CLASSES, "tumor_probability", "threshold", "brain_score", "distance")
-COLUMNS = (  # of the CSV; prediction_set is a list with spaces, sees_tumor is yes or no
-    *("file", "slice", "status", "reason", "label", "prediction_set", "sees_tumor"),
-    *(*ROUNDED, "seconds", "model"),
-)
-SEES_TUMOR = {True: "yes", False: "no", None: ""}
+MOST_NAMED = 5  # suspicious slices in the table
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in the terminal's encoding
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     try:
         classifier = TumorClassifier.from_folder(options.weights) if options.weights else TumorClassifier.default()
     except (OSError, ValueError) as error:
@@ -37,20 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     files = list(_files(options.files))
     if not files:
-        print("There is no file in the folders given. Name image files, or a folder that holds some.", file=sys.stderr)
+        print("There is no file in the folders given. Name scans, or a folder that holds some.", file=sys.stderr)
         return 2
-    answers = [entry for file in files for entry in entries(classifier, file, str(file))]
+    answers = entries(classifier, files)
     options.write(answers)
-    return 1 if any(entry["status"] == "unreadable" for entry in answers) else 0
+    return 0 if all(entry["status"] in ANSWERED for entry in answers) else 1
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m model",
-        description="Classify brain MRI slices: glioma, meningioma, pituitary tumor or no tumor. "
+        description="Classify brain MRI: glioma, meningioma, pituitary tumor or no tumor. "
         "Research demo, not a medical device.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="an image, or a folder of images")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a scan, a ZIP of scans, or a folder")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", dest="write", action="store_const", const=_write_json, help="print a JSON list")
     form.add_argument("--csv", dest="write", action="store_const", const=_write_csv, help="print CSV, a row a slice")
@@ -73,32 +69,38 @@ def _write_json(answers: list[dict]) -> None:
 
 
 def _write_csv(answers: list[dict]) -> None:
-    writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for entry in answers:
-        row = entry | (entry["probabilities"] or {})
-        rounded = {name: "" if row.get(name) is None else f"{row[name]:.4f}" for name in ROUNDED}
-        listed = " ".join(entry["prediction_set"] or ())
-        writer.writerow(row | rounded | {"prediction_set": listed, "sees_tumor": SEES_TUMOR[entry["sees_tumor"]]})
+    write_csv(answers, sys.stdout)
 
 
 def _write_table(answers: list[dict]) -> None:
     rows = [("file", "status", "tumor seen", *(DISPLAY_NAMES[name] for name in CLASSES), "possible")]
-    with_pages = {entry["file"] for entry in answers if entry["slice"] > 1}
     for entry in answers:
-        file = f"{entry['file']} [{entry['slice']}]" if entry["file"] in with_pages else entry["file"]
+        cells = ["-"] * (len(rows[0]) - 2)  # the probabilities of what is no brain MRI mean nothing
         if entry["status"] in ("accepted", "doubtful"):
             by_class = [percent(entry["probabilities"][name]) for name in CLASSES]
-            possible = either([DISPLAY_NAMES[name] for name in entry["prediction_set"]])
-            cells = [SEES_TUMOR[entry["sees_tumor"]], *by_class, possible]
-        else:  # the probabilities of what is no brain MRI mean nothing
-            cells = ["-"] * (len(rows[0]) - 2)
-        rows.append((file, entry["status"], *cells))
+            cells = [SEES_TUMOR[entry["sees_tumor"]], *by_class, _possible(entry)]
+        rows.append((entry["file"], entry["status"], *cells))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, reason in zip(rows, ["", *(entry["reason"] for entry in answers)], strict=True):
+    for row, remarks in zip(rows, [[], *map(_remarks, answers)], strict=True):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if reason:
-            print(f"    {reason}")
+        for remark in remarks:
+            print(f"    {remark}")
+
+
+def _possible(entry: dict) -> str:
+    """What cannot be excluded; a study has no such list, only its slices do."""
+    return "-" if entry["study"] else either([DISPLAY_NAMES[name] for name in entry["slices"][0]["prediction_set"]])
+
+
+def _remarks(entry: dict) -> list[str]:
+    """The lines below a row of the table."""
+    remarks = [entry["reason"]] if entry["reason"] else []
+    if study := entry["study"]:
+        suspicious = ", ".join(map(str, study["suspicious"][:MOST_NAMED]))
+        named = f"; most suspicious first: {suspicious}" if suspicious else ""
+        refused = f", {study['refused']} refused" if study["refused"] else ""
+        remarks.append(f"{many(len(entry['slices']), 'slice')}{refused}{named}")
+    return remarks + entry["notes"]
 
 
 if __name__ == "__main__":

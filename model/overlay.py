@@ -4,8 +4,10 @@ The colors are five anchors of matplotlib's plasma (CC0): brightness rises with 
 with any color vision and in a black-and-white print; the contour at half of the maximum needs no color at all.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from .preprocess import Window, stretch_contrast
 
@@ -14,6 +16,33 @@ MOST_COVER = 0.6  # opacity where the evidence is strongest: the anatomy below m
 CONTOUR_LEVEL = 0.5  # of the maximum
 CONTOUR_WIDTH = 2  # pixels of the picture
 SHORTEST, LONGEST = 512, 1024  # pixels, the picture's longer side: room for a smooth map, and quick to send
+SAMPLE = 1_000_000  # pixels that a window for a whole volume is chosen by: percentiles of more are the same, and slow
+
+ANCHORS = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS])
+HEAT = np.stack(  # float32 (256, 3): the color of each level of evidence
+    [np.interp(np.linspace(0, 1, 256), np.linspace(0, 1, len(COLORS)), channel) for channel in ANCHORS.T], axis=1
+).astype(np.float32)
+
+
+def under_one_window(slices: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Slices of one scan as they are to be shown one after the other: no brightness jumps from slice to slice.
+
+    Args: `slices`, 2-D, any real dtype. 8-bit ones stay as they are; for deeper ones the 0.5th to 99.5th percentile of
+        all together becomes 0..255, and non-finite values count as 0.
+    Returns: uint8 arrays of the same shapes.
+    """
+    if all(pixels.dtype == np.uint8 for pixels in slices):
+        return list(slices)
+    step = max(1, sum(pixels.size for pixels in slices) // SAMPLE)
+    sample = np.concatenate([pixels.ravel()[::step].astype(np.float32) for pixels in slices])
+    low, high = np.percentile(np.nan_to_num(sample, nan=0, posinf=0, neginf=0), (0.5, 99.5))
+    if high <= low:  # hardly anything stands out of the ground: each slice for itself
+        return [stretch_contrast(pixels) for pixels in slices]
+    shown = []
+    for pixels in slices:
+        finite = np.nan_to_num(pixels.astype(np.float32), nan=0, posinf=0, neginf=0)
+        shown.append((np.clip((finite - low) / (high - low), 0, 1) * 255).round().astype(np.uint8))
+    return shown
 
 
 def picture(pixels: np.ndarray) -> np.ndarray:
@@ -37,10 +66,10 @@ def evidence_picture(pixels: np.ndarray, share: np.ndarray, window: Window) -> n
     """
     grey = picture(pixels)
     level = _level(share, window, _scale(pixels), grey.shape)
-    anchors = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS])
-    heat = np.stack([np.interp(level, np.linspace(0, 1, len(COLORS)), channel) for channel in anchors.T], axis=2)
+    heat = HEAT[(255 * level).round().astype(np.uint8)]
     cover = (MOST_COVER * level)[:, :, None]
-    blended = ((1 - cover) * grey[:, :, None] + cover * heat).round().astype(np.uint8)
+    ground = grey[:, :, None].astype(np.float32)
+    blended = (ground + cover * (heat - ground)).round().astype(np.uint8)
     blended[_contour(level)] = 255
     return blended
 
@@ -64,6 +93,9 @@ def _level(share: np.ndarray, window: Window, scale: float, shape: tuple[int, in
 
 def _contour(level: np.ndarray) -> np.ndarray:
     """Mask of a line just inside the region of at least `CONTOUR_LEVEL`."""
-    inside = Image.fromarray((level >= CONTOUR_LEVEL).astype(np.uint8))
-    core = inside.filter(ImageFilter.MinFilter(2 * CONTOUR_WIDTH + 1))
-    return np.asarray(inside) > np.asarray(core)
+    inside = level >= CONTOUR_LEVEL
+    core = np.pad(inside, CONTOUR_WIDTH, mode="edge")
+    for size, axis in zip(inside.shape, (0, 1), strict=True):
+        moved = [np.take(core, range(k, k + size), axis) for k in range(2 * CONTOUR_WIDTH + 1)]
+        core = np.logical_and.reduce(moved)
+    return inside & ~core

@@ -1,43 +1,73 @@
-"""What is said about a file: one entry for each slice, the same on the command line, in CSV and through the API."""
+"""What is said about scans: one entry for each, the same on the command line, in CSV and through the API."""
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import CLASSES, DISPLAY_NAMES, NO_TUMOR, scans
+from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
+from .cases import Case, classify
+from .scans import isolated
 from .wording import either, percent
 
 if TYPE_CHECKING:
     from .classifier import Prediction, TumorClassifier
+    from .study import Study
 
-ANSWERED = (  # what an entry holds that only a slice that was read can have, besides status and reason
-    *("label", "prediction_set", "probabilities", "tumor_probability", "threshold", "sees_tumor"),
-    *("brain_score", "distance"),
-)
+VERDICT = ("label", "probabilities", "tumor_probability", "sees_tumor")  # None of a file that could not be read
 
 
-def entries(classifier: "TumorClassifier", source: str | Path | bytes, name: str) -> list[dict]:
-    """Read one file and classify every slice in it.
+def entries(classifier: "TumorClassifier", files: Sequence[str | Path]) -> list[dict]:
+    """Read files and classify every slice in them: `entry` of each scan, in the order of `scans.read_all`."""
+    found = isolated.read_all(files)
+    return [entry(case, classifier.version) for _, case in classify(classifier, found) if case]
 
-    Args: as `scans.read`; `name` is what the entries call the file.
-    Returns: JSON-ready dictionaries, in the order of the slices, each with `file`, `slice` (from 1), `status`
-        (accepted, doubtful, refused or unreadable), `reason`, `label`, `prediction_set` [class], `probabilities`
-        {class: p}, `tumor_probability`, `threshold` (the operating point), `sees_tumor`, `brain_score`, `distance`,
-        `seconds` and `model`. A file that cannot be read gives one entry; its label, probabilities... are None.
+
+def entry(case: Case, version: str) -> dict:
+    """A JSON-ready dictionary of one case.
+
+    Returns: `file`; `status` (accepted, doubtful, refused, unreadable, or failed if the model broke down), `reason` and
+        `sentence`; `label`, `probabilities` {class: p}, `tumor_probability` and `sees_tumor` of the study or the only
+        slice, None where there is no answer; `study`, of several slices: `suspicious` (slice numbers, the most
+        suspicious first), `judged` and `refused` (counts); `slices`, each with its `slice` (number, from 1) and
+        `Prediction.as_dict`; `kind`, `plane`, `sequence`, `spacing` (mm) and `notes` of the `Scan`; `seconds` that the
+        model took, `answered` (UTC), and `model`. Slices are numbered as the scan orders them.
     """
-    start = time.perf_counter()
-    try:
-        slices = scans.read(source, name).slices
-    except scans.UnreadableScan as error:
-        nothing = dict.fromkeys(ANSWERED)
-        found = [{"status": "unreadable", "reason": str(error), **nothing}]
-    else:
-        found = [prediction.as_dict() for prediction in classifier.predict(slices)]
-    seconds = round((time.perf_counter() - start) / len(found), 4)
-    return [
-        {"file": name, "slice": number, **entry, "seconds": seconds, "model": classifier.version}
-        for number, entry in enumerate(found, 1)
-    ]
+    verdict, study, scan = case.verdict, case.study, case.scan
+    answer = dict.fromkeys(VERDICT)
+    if verdict:
+        answer = {
+            "label": max(verdict.probabilities, key=verdict.probabilities.get),
+            "probabilities": verdict.probabilities,
+            "tumor_probability": verdict.tumor_probability,
+            "sees_tumor": verdict.sees_tumor,
+        }
+    return {
+        "file": case.name,
+        "status": case.status,
+        "reason": case.reason,
+        "sentence": said_of(verdict) if verdict else case.reason,
+        **answer,
+        "study": study
+        and {
+            "suspicious": [index + 1 for index in study.suspicious],
+            "judged": study.n_judged,
+            "refused": study.n_refused,
+        },
+        "slices": [{"slice": number, **made.as_dict()} for number, made in enumerate(case.predictions, 1)],
+        "kind": scan.kind if scan else "",
+        "plane": scan.plane if scan else "",
+        "sequence": scan.sequence if scan else "",
+        "spacing": list(scan.spacing) if scan and scan.spacing else None,
+        "notes": list(scan.notes) if scan else [],
+        "seconds": round(case.seconds, 4),
+        "answered": case.answered.isoformat(timespec="seconds"),
+        "model": version,
+    }
+
+
+def said_of(verdict: "Study | Prediction") -> str:
+    """The answer in plain words, of a study or of a slice."""
+    return getattr(verdict, "sentence", None) or sentence(verdict)
 
 
 def sentence(prediction: "Prediction") -> str:

@@ -16,3 +16,8 @@ def either(names: Sequence[str]) -> str:
     """ "glioma", "glioma or meningioma", "glioma, meningioma or no tumor"."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def many(count: int, what: str) -> str:
+    """ "1 slice", "155 slices"; `what` in the singular, of a word that takes an s."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

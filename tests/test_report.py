@@ -1,35 +1,18 @@
-"""What is said and drawn for a prediction, on predictions made by hand: no network."""
+"""What is said of a prediction, on predictions made by hand: no network."""
 
 import json
-from concurrent.futures import Future
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import app
-from model import CLASSES, overlay, report, scans
-from model.classifier import Prediction
-from model.preprocess import Window
+from model import report
 from model.quantization import make_config
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (120, 100), dtype=np.uint8)
-
+from tests.predictions import prediction
 
 CONFIG = {
     "operating_point": {"threshold": 0.5, "sensitivity": 0.97, "specificity": 0.914},
     "prediction_set": {"coverage": 0.95, "keep_from": 0.3},
 }
-
-
-def prediction(probabilities, status="accepted", reason="", threshold=0.5):
-    """A prediction whose evidence lies in another corner for each class; all above 0.25 are in its set."""
-    evidence = np.zeros((len(CLASSES), 10, 10), np.float32)
-    evidence[range(4), [1, 1, 8, 8], [1, 8, 1, 8]] = 1
-    label = CLASSES[int(np.argmax(probabilities))]
-    by_class = dict(zip(CLASSES, probabilities, strict=True))
-    kept = tuple(sorted((name for name in CLASSES if by_class[name] > 0.25), key=by_class.get, reverse=True))
-    return Prediction(status, reason, label, by_class, kept, threshold, 0.9, 1.0, evidence, Window(-10, 0, 120))
 
 
 @pytest.mark.parametrize(
@@ -97,54 +80,6 @@ def test_the_sentence_for_a_refused_slice_is_its_reason():
     assert report.sentence(prediction((0.9, 0.05, 0.03, 0.02), "refused", "This is blank.")) == "This is blank."
 
 
-@pytest.mark.parametrize(
-    ("probabilities", "tumor"),
-    [
-        ((0.9, 0.05, 0.03, 0.02), "glioma"),
-        ((0.05, 0.03, 0.9, 0.02), "pituitary"),
-        ((0.2, 0.3, 0.1, 0.4), "meningioma"),  # the most probable class is "notumor", and yet a tumor is seen
-        ((0.2, 0.1, 0.1, 0.6), None),
-    ],
-)
-def test_the_page_draws_the_evidence_of_the_likeliest_tumor_exactly_if_one_is_seen(probabilities, tumor):
-    made = prediction(probabilities)
-    changes = app.findings(PIXELS, "a.png", made)
-    assert (app.evidence_image in changes) == (app.legend in changes) == (tumor is not None)
-    if tumor:
-        drawn = changes[app.evidence_image]
-        expected = overlay.evidence_picture(PIXELS, made.evidence[CLASSES.index(tumor)], made.window)
-        np.testing.assert_array_equal(drawn.constructor_args["value"], expected)
-        assert drawn.label.lower().startswith(f"evidence of {tumor}")
-
-
 def test_an_entry_carries_the_probability_of_any_tumor():
     entry = json.loads(json.dumps(prediction((0.3, 0.2, 0.1, 0.4)).as_dict()))
     assert entry["tumor_probability"] == pytest.approx(0.6)
-
-
-def test_the_card_shows_what_the_answer_is_worth_and_leaves_it_out_where_there_is_none():
-    rows = [("Tumor", "Seen: 90 %", "sensitivity <97 %>")]
-    card = app.verdict_html("accepted", "a.png", "The model sees evidence of a glioma (90 %).", certainty=rows)
-    assert "<dt>Tumor</dt>" in card and "sensitivity &lt;97 %&gt;" in card
-    assert "<dl>" not in app.verdict_html("refused", "a.png", "This is blank.")
-
-
-@pytest.mark.parametrize("reason", ["", "Read it with care."])
-def test_the_card_has_a_caveat_only_if_there_is_one(reason):
-    card = app.verdict_html("accepted", "a.png", "The model sees evidence of a glioma (90 %).", reason)
-    assert ("<p>" in card) == bool(reason)
-
-
-def test_an_unforeseen_exception_ends_the_waiting_and_keeps_its_text_to_itself(monkeypatch):
-    def predict(slices):
-        raise RuntimeError("secret")
-
-    broken = Future()
-    broken.set_result(SimpleNamespace(predict=predict))
-    monkeypatch.setattr(app, "model", broken)
-    answer = app.classify(scans.Scan([PIXELS], "a.png"))
-    assert "Looking at the slice" in next(answer)[app.verdict]
-    told = next(answer)[app.verdict]
-    assert "Something went wrong" in told and "secret" not in told
-    with pytest.raises(RuntimeError):  # for the log
-        next(answer)

@@ -10,6 +10,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from model import CLASSES, report
+from tests.dicom_files import series, slice_12_bit
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +18,12 @@ def client(app_server):
     return Client(app_server, verbose=False)
 
 
-def ask(client, path):
-    return client.predict(handle_file(str(path)), api_name="/predict")
+def ask(client, *paths):
+    return client.predict([handle_file(str(path)) for path in paths], api_name="/predict")
 
 
 def without_time(entries):
-    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in entries]
+    return [{key: value for key, value in entry.items() if key not in ("seconds", "answered")} for entry in entries]
 
 
 @pytest.fixture
@@ -38,17 +39,29 @@ def test_one_endpoint_is_public(client):
 
 
 def test_every_slice_of_a_file_is_answered_as_in_the_terminal(client, classifier, volume):
-    entries = ask(client, volume)
-    assert [entry["slice"] for entry in entries] == [1, 2, 3]
-    for entry in entries:
-        assert list(entry["probabilities"]) == list(CLASSES)
-        assert sum(entry["probabilities"].values()) == pytest.approx(1, abs=1e-6)
-        assert entry["tumor_probability"] == pytest.approx(1 - entry["probabilities"]["notumor"], abs=1e-6)
-    for entry, expected in zip(entries, report.entries(classifier, volume, volume.name), strict=True):
-        assert entry["status"] == expected["status"] and entry["label"] == expected["label"]
-        assert entry["prediction_set"] == expected["prediction_set"] and entry["sees_tumor"] == expected["sees_tumor"]
+    (entry,), (expected,) = ask(client, volume), report.entries(classifier, [volume])
+    assert [made["slice"] for made in entry["slices"]] == [1, 2, 3]
+    for made in (entry, *entry["slices"]):
+        assert list(made["probabilities"]) == list(CLASSES)
+        assert sum(made["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+        assert made["tumor_probability"] == pytest.approx(1 - made["probabilities"]["notumor"], abs=1e-6)
+    assert entry["file"] == volume.name and entry["sentence"] == expected["sentence"]
+    assert entry["study"] == expected["study"]
+    for made, awaited in zip(entry["slices"], expected["slices"], strict=True):
+        assert made["status"] == awaited["status"] and made["label"] == awaited["label"]
+        assert made["prediction_set"] == awaited["prediction_set"] and made["sees_tumor"] == awaited["sees_tumor"]
         for key in ("probabilities", "tumor_probability", "threshold", "brain_score", "distance"):
-            assert entry[key] == pytest.approx(expected[key], abs=1e-6)
+            assert made[key] == pytest.approx(awaited[key], abs=1e-6)
+
+
+def test_files_of_one_series_are_one_entry_and_a_bad_one_is_another(client, tmp_path):
+    files = [tmp_path / f"IM{number}" for number in range(3)]
+    for path, content in zip(files, series([slice_12_bit(seed) for seed in range(3)]), strict=True):
+        path.write_bytes(content)
+    (tmp_path / "notes.png").write_text("not a picture")
+    volume, notes = ask(client, *files, tmp_path / "notes.png")
+    assert len(volume["slices"]) == 3 and volume["kind"] == "DICOM series"
+    assert notes["status"] == "unreadable"
 
 
 def test_a_file_that_is_no_image_is_an_entry_with_its_reason(client, tmp_path):
@@ -84,4 +97,4 @@ def test_hostile_files_leave_the_server_standing(client, shared_data, volume):
     for path in sorted((shared_data / "hostile").glob("*/*"))[::25]:
         for entry in ask(client, path):
             assert entry["status"] == "unreadable" and entry["reason"].endswith(".") or entry["probabilities"], path
-    assert len(ask(client, volume)) == 3
+    assert len(ask(client, volume)[0]["slices"]) == 3

@@ -1,0 +1,90 @@
+"""Cards of the page as HTML: the answer with what it is worth, progress, and what is wrong with a file."""
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from model import DISPLAY_NAMES
+from model.cases import Case
+from model.wording import many, percent
+
+if TYPE_CHECKING:
+    from model.classifier import Prediction
+    from model.study import Study
+
+BADGES = {"accepted": "brain MRI", "failed": "no answer"}  # of other statuses: the status itself
+
+
+def problem(name: str, sentence: str) -> str:
+    """What is wrong with a file, to stand beside the drop zone."""
+    return f'<div class="problem" role="alert"><b>{html.escape(name)}</b> {html.escape(sentence)}</div>'
+
+
+def verdict(
+    status: str,
+    name: str,
+    sentence: str,
+    reason: str = "",
+    origin: str = "",
+    facts: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """The card with an answer; `facts` are (what, answer, what that answer is worth) each."""
+    caveat = f"<p>{html.escape(reason)}</p>" if reason not in ("", sentence) else ""
+    rows = "".join(
+        f"<dt>{html.escape(what)}</dt><dd>{html.escape(answer)} <small>{html.escape(worth)}</small></dd>"
+        for what, answer, worth in facts
+    )
+    listed = f"<dl>{rows}</dl>" if rows else ""
+    return (
+        f'<div class="verdict {status}" role="status"><div class="about">'
+        f'<span class="badge">{BADGES.get(status, status)}</span>'
+        f'<span class="file">{html.escape(name)}</span><span class="origin">{html.escape(origin)}</span></div>'
+        f"<h2>{html.escape(sentence)}</h2>{caveat}{listed}</div>"
+    )
+
+
+def progress(sentence: str, done: int = 0, total: int = 0) -> str:
+    """What is being done, with a bar once it is known how much there is of it."""
+    bar = f'<progress max="{total}" value="{done}">{percent(done / total)}</progress>' if total else ""
+    return (
+        '<div class="verdict reading" role="status"><div class="about"><span class="badge">reading</span></div>'
+        f"<h2>{html.escape(sentence)}</h2>{bar}</div>"
+    )
+
+
+def study_facts(case: Case, config: dict) -> list[tuple[str, str, str]]:
+    """What stands beside a study's verdict: the tumor's probability, the slices that it rests on, what was left out."""
+    study, scan = case.study, case.scan
+    shown = " ".join(filter(None, (scan.plane, scan.sequence, scan.kind)))
+    slices = f"{study.n_judged} of {many(len(scan.slices), 'slice')} judged"
+    refused = (
+        f"{study.n_refused} refused: empty, or unlike the brain MRI that the model knows" if study.n_refused else ""
+    )
+    facts = [("Slices", f"{slices} ({shown})" if shown else slices, refused)]
+    if study.status != "refused":
+        facts.insert(0, _tumor_in_study(study, config["study"]))
+    return facts + [("Note", note, "") for note in scan.notes]
+
+
+def _tumor_in_study(study: "Study", point: dict) -> tuple[str, str, str]:
+    """Whether a tumor is seen, and how often that is right; `point`, the operating point of studies."""
+    tumor, enough = percent(study.tumor_probability), percent(point["threshold"])
+    seen = f"Seen: {tumor} for the study as a whole, where {enough} is enough"
+    if not study.sees_tumor:
+        seen = f"Not seen: {tumor} for the study as a whole, where {enough} would be needed"
+    shares, whose = (point["tested"], "test") if "tested" in point else (point, "validation")
+    measured = [
+        f"{name} {percent(shares[name])}" for name in ("sensitivity", "specificity") if shares[name] is not None
+    ]
+    made_of = f", on studies put together from slices of {whose} patients"
+    return "Tumor", seen, ", ".join(measured) + made_of if measured else ""
+
+
+def probabilities(prediction: "Prediction") -> str:
+    """The four probabilities as bars, always in the same order, so that nothing jumps from slice to slice."""
+    rows = "".join(
+        f'<div class="{label}"><span>{DISPLAY_NAMES[label]}</span><i style="--share: {share:.4f}"></i>'
+        f"<b>{percent(share)}</b></div>"
+        for label, share in prediction.probabilities.items()
+    )
+    return f'<section class="bars"><h3>Calibrated probabilities</h3>{rows}</section>'

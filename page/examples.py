@@ -1,0 +1,31 @@
+"""The examples that a visitor clicks first: files drawn by a program, with a picture and a caption each."""
+
+from pathlib import Path
+
+import numpy as np
+
+from model import overlay, scans
+
+FOLDER = Path(__file__).parents[1] / "examples"
+FILES = sorted(  # pictures first
+    (path for path in FOLDER.iterdir() if path.suffix in (".png", ".gz", ".zip", ".dcm")),
+    key=lambda path: (path.suffix != ".png", path.name),
+)
+SPELLED = {"brain": "brain:", "flair": "FLAIR", "t1": "T1", "t1c": "T1C+", "t2": "T2", "mri": "MRI", "dicom": "DICOM"}
+SPELLED |= {"nifti": "NIfTI"}
+
+
+def pictures() -> list[tuple[str | np.ndarray, str]]:
+    """For `gr.Gallery`, in the order of `FILES`: the picture itself, or the middle slice of a volume."""
+    return [(str(path) if path.suffix == ".png" else _middle_slice(path), caption(path)) for path in FILES]
+
+
+def caption(example: Path) -> str:
+    """glioma_axial_t1c.png -> Glioma axial T1C+"""
+    words = " ".join(SPELLED.get(word, word) for word in example.name.split(".")[0].split("_"))
+    return words[0].upper() + words[1:]
+
+
+def _middle_slice(path: Path) -> np.ndarray:
+    slices = scans.read(path).slices  # our own file: no decoder is at risk
+    return overlay.picture(slices[len(slices) // 2])

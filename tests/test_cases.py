@@ -1,0 +1,97 @@
+"""Scans -> cases -> entries -> CSV: one bad scan costs itself, and no name does harm."""
+
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from model import report, spreadsheet
+from model.cases import CHUNK, NO_ANSWER, classify
+from model.quantization import make_config
+from model.scans import Scan, Unreadable
+from tests.predictions import prediction
+
+PIXELS = np.zeros((40, 40), np.uint8)
+CLEAR, GLIOMA = (0.02, 0.02, 0.01, 0.95), (0.9, 0.05, 0.03, 0.02)
+
+
+def answering(*probabilities):
+    """A classifier that gives these answers in turn, and breaks down over slices that hold a 1."""
+    turns = iter(probabilities)
+
+    def predict(slices):
+        if any(pixels.any() for pixels in slices):
+            raise RuntimeError("secret")
+        return [prediction(next(turns)) for _ in slices]
+
+    return SimpleNamespace(predict=predict, config=make_config("", 64, 0.06), version="by hand")
+
+
+def cases_of(classifier, found):
+    return [case for _, case in classify(classifier, found) if case]
+
+
+def test_one_bad_scan_costs_itself_and_its_exception_is_for_the_log(caplog):
+    found = [Scan([PIXELS], "a"), Unreadable("b", "It is empty."), Scan([PIXELS + 1], "c"), Scan([PIXELS], "d")]
+    cases = cases_of(answering(GLIOMA, CLEAR), found)
+    assert [(case.name, case.status) for case in cases] == [
+        ("a", "accepted"),
+        ("b", "unreadable"),
+        ("c", "failed"),
+        ("d", "accepted"),
+    ]
+    assert [case.reason for case in cases] == ["", "It is empty.", NO_ANSWER, ""]
+    assert "secret" in caplog.text
+    assert all(case.verdict is None for case in cases[1:3])
+
+
+def test_progress_counts_every_slice_and_ends_at_all_of_them():
+    found = [Scan([PIXELS] * (2 * CHUNK + 3), "volume"), Scan([PIXELS + 1] * 2, "bad"), Scan([PIXELS], "slice")]
+    steps = [answered for answered, _ in classify(answering(*[CLEAR] * 100), found)]
+    assert steps == sorted(steps)
+    assert {CHUNK, 2 * CHUNK, 2 * CHUNK + 3} <= set(steps)
+    assert steps[-1] == 2 * CHUNK + 6
+
+
+def test_several_slices_get_a_study_and_a_single_one_does_not():
+    volume, single = cases_of(answering(CLEAR, GLIOMA, CLEAR, GLIOMA), [Scan([PIXELS] * 3, "v"), Scan([PIXELS], "s")])
+    assert volume.verdict is volume.study and volume.study.suspicious[0] == 1
+    assert single.study is None and single.verdict is single.predictions[0]
+
+
+@pytest.fixture
+def entries():
+    found = [
+        Scan([PIXELS] * 2, "v.nii", plane="axial", spacing=(5.0, 1.0), kind="NIfTI", notes=("A note.",)),
+        Scan([PIXELS], "=1+1.png", kind="PNG"),
+        Unreadable("-2.dcm", "It is empty."),
+    ]
+    return [report.entry(case, "by hand") for case in cases_of(answering(CLEAR, GLIOMA, CLEAR), found)]
+
+
+def test_an_entry_is_json_with_the_study_and_its_slices(entries):
+    volume, single, unreadable = json.loads(json.dumps(entries))
+    assert volume["study"] == {"suspicious": [2], "judged": 2, "refused": 0}
+    assert [made["slice"] for made in volume["slices"]] == [1, 2]
+    assert (volume["kind"], volume["plane"], volume["spacing"]) == ("NIfTI", "axial", [5.0, 1.0])
+    assert volume["notes"] == ["A note."] and volume["sentence"].endswith(".")
+    assert single["study"] is None and single["label"] == "notumor" == single["slices"][0]["label"]
+    assert unreadable["slices"] == [] and unreadable["reason"] == unreadable["sentence"] == "It is empty."
+    assert all(unreadable[name] is None for name in report.VERDICT)
+
+
+def test_no_cell_of_the_csv_is_a_formula(entries):
+    out = io.StringIO()
+    spreadsheet.write_csv(entries, out)
+    rows = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert [(row["file"], row["slice"]) for row in rows] == [
+        ("v.nii", "all"),
+        ("v.nii", "1"),
+        ("v.nii", "2"),
+        ("'=1+1.png", "1"),
+        ("'-2.dcm", ""),
+    ]
+    assert not any(cell.startswith(spreadsheet.FORMULA_STARTS) for row in rows for cell in row.values())
