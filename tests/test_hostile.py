@@ -1,0 +1,131 @@
+"""Files that bite: each is read or refused with a sentence that helps, by a process that survives it."""
+
+import io
+import random
+import zipfile
+
+import numpy as np
+import pytest
+
+from model.scans import Scan, Unreadable, isolated
+from tests.dicom_files import dicom
+from tests.regressions.answers import OF_THE_GUARD, assert_proper, assert_shown_name, settle, was_read
+from tests.regressions.valid import VALID, drawn, picture, zipped_series
+
+KILOBYTE = 1024
+
+
+# files of others
+
+
+def test_every_hostile_file_is_read_or_refused_with_a_sentence(tmp_path, shared_data):
+    files = sorted(path for path in (shared_data / "hostile").rglob("*") if path.is_file())
+    assert len(files) == 562
+    assert sum(was_read(settle(tmp_path, path, path.name)) for path in files) > 150
+
+
+def test_hostile_files_in_one_upload_cost_a_row_each(shared_data):
+    files = sorted(path for path in (shared_data / "hostile").rglob("*.*") if path.suffix != ".dcm")[::9]
+    names = [f"{number} {file.name}" for number, file in enumerate(files)]
+    entries = isolated.read_all(files, names)
+    assert [entry.name for entry in entries] == names
+    for entry in entries:
+        assert_proper(entry)
+
+
+# our own, cut off and bent
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_valid_file_is_read(tmp_path, kind):
+    assert was_read(settle(tmp_path, VALID[kind]()))
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_file_cut_off_after_any_kilobyte_is_read_or_refused(tmp_path, kind):
+    content = VALID[kind]()
+    half = settle(tmp_path, content[: len(content) // 2])
+    assert not was_read(half) or half[0].notes  # that there was more
+    for length in range(0, len(content), KILOBYTE):
+        settle(tmp_path, content[:length])
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_file_with_one_wrong_byte_is_read_or_refused(tmp_path, kind):
+    content, chance = VALID[kind](), random.Random(kind)
+    for reach in (200, 1000, len(content)):  # headers stand in front
+        for _ in range(8):
+            broken = bytearray(content)
+            broken[chance.randrange(min(reach, len(content)))] ^= chance.randrange(1, 256)
+            settle(tmp_path, bytes(broken))
+
+
+@pytest.mark.parametrize("kind", VALID)
+@pytest.mark.parametrize("name", ["slice.png", "slice.dcm", "volume.nii.gz", "notes.txt"])
+def test_a_wrong_extension_changes_nothing(tmp_path, kind, name):
+    (entry,) = settle(tmp_path, VALID[kind](), name)
+    (expected,) = settle(tmp_path, VALID[kind](), "IM0001")
+    assert entry.kind == expected.kind
+    for pixels, same in zip(entry.slices, expected.slices, strict=True):
+        np.testing.assert_array_equal(pixels, same)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 128, 132, 348, 5000])
+def test_zero_bytes_are_refused(tmp_path, size):
+    assert not was_read(settle(tmp_path, bytes(size)))
+
+
+# names
+
+NAMES = {
+    "upwards": "../../../etc/passwd",
+    "upwards on Windows": "..\\..\\secret.dcm",
+    "control characters": "a\nb\rc\td\x00e\x1b[31mf\x7f.png",
+    "right to left": "slice\u202egnp.exe",
+    "emoji": "🧠 head 👩‍⚕️.png",
+    "4,000 characters": "n" * 4000,
+    "4,000 emoji": "🧠" * 4000,
+    "half a character": "\udcff\ud800.png",
+    "HTML": "<img src=x onerror=alert(1)>.png",
+    "nothing to see": "\u200b\u200b",
+    "dots": "...",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["PNG, 16 bits", "DICOM, explicit"])
+def test_no_name_breaks_the_reading_or_what_is_shown(tmp_path, name, kind):
+    (scan,) = settle(tmp_path, VALID[kind](), NAMES[name])
+    assert isinstance(scan, Scan) and scan.name
+    (refused,) = settle(tmp_path, b"no picture at all", NAMES[name])
+    assert refused.name
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "half a character"])  # no ZIP has that one
+def test_no_name_in_an_archive_leaves_it(tmp_path, name):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(NAMES[name].replace("\0", ""), picture("PNG", drawn(48)))
+        archive.writestr(zipfile.ZipInfo("/tmp/../" + NAMES[name].replace("\0", "")), dicom(drawn(48)))
+    settle(tmp_path, buffer.getvalue())
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["upload"]
+
+
+def test_an_encrypted_archive_and_one_of_folders_are_refused(tmp_path):
+    content = bytearray(zipped_series())
+    for header, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := content.find(header, at + 1)) >= 0:
+            content[at + place] |= 1  # "encrypted"
+    assert not was_read(settle(tmp_path, bytes(content)))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.mkdir("study")
+    assert not was_read(settle(tmp_path, buffer.getvalue()))
+
+
+def test_the_sentences_of_the_guard_are_plain():
+    for sentence in OF_THE_GUARD:
+        assert_proper(Unreadable("IM0001", sentence))
+    with pytest.raises(AssertionError):
+        assert_shown_name("a/b")
