@@ -276,6 +276,14 @@ def test_frames_and_sizes_are_checked_before_pixels(monkeypatch):
     assert "64 x 20" in refusal(dicom(slice_12_bit(), Rows=20))
 
 
+def test_a_jpeg_2000_slice_that_takes_too_long_is_refused_before_it_is_decoded(monkeypatch):
+    content = dicom(slice_12_bit(), "JPEG 2000")
+    assert only_slice(content).any()
+    monkeypatch.setattr(limits, "MAX_PIXELS_JPEG_2000", slice_12_bit().size - 1)
+    assert "JPEG 2000" in refusal(content)
+    assert only_slice(dicom(slice_12_bit(), "JPEG Lossless")).any()
+
+
 def test_a_deflated_file_is_not_inflated_beyond_the_limit(monkeypatch):
     content = dicom(np.zeros((512, 512), np.uint16), "deflated")
     monkeypatch.setattr(limits, "MAX_BYTES", 100_000)

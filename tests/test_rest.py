@@ -91,10 +91,3 @@ def test_clients_at_once_get_the_answer_of_a_client_alone(client, volume):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: without_time(ask(client, volume)), range(16)))
     assert all(answer == alone for answer in answers)
-
-
-def test_hostile_files_leave_the_server_standing(client, shared_data, volume):
-    for path in sorted((shared_data / "hostile").glob("*/*"))[::25]:
-        for entry in ask(client, path):
-            assert entry["status"] == "unreadable" and entry["reason"].endswith(".") or entry["probabilities"], path
-    assert len(ask(client, volume)[0]["slices"]) == 3

@@ -45,6 +45,7 @@ from .hardware import describe
 
 RUNS = 30  # of each ordinary file, here and there by turns
 SIDE = int(limits.MAX_PIXELS**0.5)
+SIDE_JPEG_2000 = int(limits.MAX_PIXELS_JPEG_2000**0.5)
 SLICES = limits.MAX_PIXELS_IN_ALL // 512**2  # of 512 x 512
 
 
@@ -166,7 +167,7 @@ LARGEST: dict[str, Callable[[], bytes]] = {
     "DICOM, JPEG Lossless": lambda: dicom(grain(512, 512), SLICES, JPEGLosslessSV1),
     "DICOM, JPEG-LS": lambda: dicom(grain(512, 512), SLICES, JPEGLSLossless),
     "DICOM, JPEG 2000": lambda: dicom(grain(512, 512), SLICES, JPEG2000Lossless),
-    "DICOM, one slice in JPEG 2000": lambda: dicom(grain(SIDE, SIDE), 1, JPEG2000Lossless),
+    "DICOM, one slice in JPEG 2000": lambda: dicom(grain(SIDE_JPEG_2000, SIDE_JPEG_2000), 1, JPEG2000Lossless),
     "ZIP of a DICOM series": lambda: zipped(SLICES),
     "NIfTI": lambda: plain_nifti(limits.MAX_BYTES // 2**19 - 1),
     "NIfTI, gzip": lambda: gzipped_nifti(np.int16),

@@ -17,14 +17,20 @@ CONTRADICTS = "The picture in the DICOM file is damaged, or not of the size that
 
 
 def check_frame(frame: bytes, syntax: UID, rows: int, columns: int) -> None:
-    """Raises UnreadableScan if a frame would decode to another size than rows x columns."""
+    """Raises UnreadableScan if a frame would decode to another size than rows x columns, or costs too much to."""
     if syntax == RLELossless:
         starts = [int.from_bytes(frame[i : i + 4], "little") for i in range(4, RLE_HEADER, 4)]
         segments = starts[: min(15, int.from_bytes(frame[:4], "little"))]
         if any(_unpacks_beyond(frame[a:b], rows * columns) for a, b in pairwise([*segments, len(frame)])):
             raise UnreadableScan(CONTRADICTS)
         return
-    size = _jpeg_2000_size(frame) if JPEG_2000_SIZE in frame[:256] else _jpeg_size(frame)
+    is_jpeg_2000 = JPEG_2000_SIZE in frame[:256]
+    if is_jpeg_2000 and rows * columns > limits.MAX_PIXELS_JPEG_2000:
+        raise UnreadableScan(
+            f"The slice has more than {limits.MAX_PIXELS_JPEG_2000 // 10**6} million pixels in JPEG 2000, which takes "
+            "too long to unpack. Export it uncompressed, or scale it down."
+        )
+    size = _jpeg_2000_size(frame) if is_jpeg_2000 else _jpeg_size(frame)
     if size != (rows, columns):
         raise UnreadableScan(CONTRADICTS)
 
