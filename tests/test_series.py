@@ -151,7 +151,7 @@ def test_damaged_files_of_a_series_cost_their_slices_and_are_told(slices, tmp_pa
     contents[4] = contents[4][:-1000]  # its pixels end early
     (scan,) = scans.read_all(written(tmp_path, contents))
     assert_shows(scan, slices[:4])
-    assert scan.notes[0] == "1 of 5 files of the series could not be read in full."
+    assert scan.notes[0] == "1 of 5 slices could not be read: export the scan again."
 
 
 def test_one_bad_file_costs_one_entry(slices, tmp_path):
@@ -268,3 +268,11 @@ def test_each_file_is_announced_when_it_is_looked_at_and_when_it_is_decoded(slic
     begun = []
     scans.read_all(written(tmp_path, series(slices, **WINDOW)[::-1]), begin=begun.append)
     assert begun[:5] == [0, 1, 2, 3, 4] and begun[-5:] == [4, 3, 2, 1, 0]
+
+
+def test_the_frames_that_a_cut_file_lost_are_told():
+    frames = [slice_12_bit() for _ in range(4)]
+    content = dicom(np.stack(frames), NumberOfFrames=4)
+    scan = scans.read(content[: -3 * frames[0].nbytes // 2])
+    assert len(scan.slices) < 4
+    assert f"{4 - len(scan.slices)} of 4 slices could not be read: export the scan again." in scan.notes

@@ -128,7 +128,7 @@ def _decoded(
     for place, frame in enumerate(frames):
         wanted[id(frame.instance)].append(place)
     stored: dict[int, np.ndarray] = {}
-    failed, first_failure = 0, None
+    first_failure = None
     for places in wanted.values():
         instance = frames[places[0]].instance
         begin(instance.number)
@@ -136,11 +136,11 @@ def _decoded(
             decoded = stored_pixels(instance, [frames[place].index for place in places])
             stored.update(zip(places, decoded, strict=True))
         except UnreadableScan as error:
-            failed, first_failure = failed + 1, first_failure or error
+            first_failure = first_failure or error
     if not stored:
         raise first_failure
-    if failed:
-        notes.append(f"{failed} of {len(wanted)} files of the series could not be read in full.")
+    if len(stored) < len(frames):
+        notes.append(f"{len(frames) - len(stored)} of {len(frames)} slices could not be read: export the scan again.")
     places = sorted(stored)
     return [frames[place] for place in places], [stored[place] for place in places]
 
