@@ -194,6 +194,7 @@ def test_what_is_dropped_on_the_zone_is_sent_but_for_what_is_too_large(visit, ap
     example = REPOSITORY / "examples" / "no_tumor_axial_t1.png"
     content = base64.b64encode(example.read_bytes()).decode()
     page = visit(app_server)
+    page.wait_for_selector("#upload button")
     page.evaluate(drop, ["large.png", scans.MAX_BYTES + 1, content])
     expect(page.locator("#problem").get_by_role("alert")).to_contain_text("large.png")
     page.evaluate(drop, [example.name, 0, content])
