@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .classifier import Prediction, TumorClassifier
     from .study import Study
 
-CHUNK = 16  # slices at once: a progress bar moves several times a second, and batching has all it can give
+CHUNK = 16  # slices between two reports: a progress bar moves several times a second, and all threads have work
 NO_ANSWER = "Something went wrong while the model looked at this scan. Whoever runs this program finds in its log what."
 ANSWERED = ("accepted", "doubtful", "refused")  # the statuses of what the model has looked at
 

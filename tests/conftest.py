@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.browser import browser_type_launch_args, visit  # noqa: F401
-from tests.server import app_server, classifier, weights  # noqa: F401  fixtures for every test
+from tests.server import app_server, classifier, client, weights  # noqa: F401  fixtures for every test
 
 
 @pytest.fixture(scope="session")

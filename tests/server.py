@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gradio_client import Client, handle_file
 
 from model.classifier import EMBEDDED, TumorClassifier
 from model.familiarity import never_strange
@@ -42,6 +43,17 @@ def app_server(weights, tmp_path_factory) -> Iterator[str]:
     """Address of the running page."""
     with running_app(tmp_path_factory.mktemp("app") / "log", weights) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def client(app_server) -> Client:
+    """A program that asks the running page."""
+    return Client(app_server, verbose=False)
+
+
+def ask(client: Client, *paths: Path) -> list[dict]:
+    """What the page's endpoint answers to files sent at once."""
+    return client.predict([handle_file(str(path)) for path in paths], api_name="/predict")
 
 
 @contextmanager

@@ -213,9 +213,19 @@ def test_card_shows_every_section_and_readme_the_short_version(metrics):
 def test_how_it_was_trained_follows_from_the_settings(metrics):
     text = model_card(CONFIG, metrics, [])
     assert "ImageNet, of which the first 4 blocks" in text and "Lesions are covered" in text
-    settings = metrics["training"]["settings"] | {"init": "scratch", "frozen": 4, "transplants_from": 0.68}
+    settings = metrics["training"]["settings"] | {
+        "init": "scratch",
+        "frozen": 4,
+        "transplants_from": 0.68,
+        "blanked": 0.04,
+    }
     text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"settings": settings}}, [])
-    assert "From random weights. " in text and "ImageNet" not in text and "After 68% of the run, lesions" in text
+    assert (
+        "4% of the heads train with their inside painted over" in text
+        and "From random weights. " in text
+        and "ImageNet" not in text
+        and "After 68% of the run, lesions" in text
+    )
 
 
 def test_what_was_chosen_on_validation_is_told_with_the_card(metrics):

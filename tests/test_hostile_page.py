@@ -4,23 +4,14 @@ import json
 
 import httpx
 import pytest
-from gradio_client import Client, handle_file
 
 from tests.regressions.answers import assert_plain, assert_shown_name
 from tests.regressions.catalog import BOMBS
 from tests.regressions.valid import VALID
+from tests.server import ask
 from tests.test_hostile import NAMES
 
 OF_A_FILE_NAME = [name for name in NAMES.values() if name.isprintable() and "/" not in name and len(name) < 200]
-
-
-@pytest.fixture(scope="module")
-def client(app_server):
-    return Client(app_server, verbose=False)
-
-
-def ask(client, *paths):
-    return client.predict([handle_file(str(path)) for path in paths], api_name="/predict")
 
 
 def assert_answered_or_refused(entry):

@@ -5,21 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from model import CLASSES, report
 from tests.dicom_files import series, slice_12_bit
-
-
-@pytest.fixture(scope="module")
-def client(app_server):
-    return Client(app_server, verbose=False)
-
-
-def ask(client, *paths):
-    return client.predict([handle_file(str(path)) for path in paths], api_name="/predict")
+from tests.server import ask
 
 
 def without_time(entries):

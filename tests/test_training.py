@@ -123,7 +123,7 @@ def test_a_started_run_is_never_overwritten(settings):
 
 
 def test_fine_tuning_starts_from_an_artefact(settings, tmp_path):
-    folder = train.train(settings)
+    folder = train.train(dataclasses.replace(settings, epochs=1))
     tuned = dataclasses.replace(settings, out=str(tmp_path / "tuned"), init=str(folder), learning_rate=1e-9, epochs=1)
     again = train.train(tuned)
     kept, begun = (load_trained(each).score_wide.weight for each in (folder, again))
@@ -132,7 +132,15 @@ def test_fine_tuning_starts_from_an_artefact(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--epochz", "3"], ["--epochs", "many"], ["--size", "100"], ["--copies", "some"], ["--batch", "0"]]
+    "options",
+    [
+        ["--epochz", "3"],
+        ["--epochs", "many"],
+        ["--size", "100"],
+        ["--copies", "some"],
+        ["--batch", "0"],
+        ["--compile", "no"],
+    ],
 )
 def test_unknown_or_impossible_settings_are_refused(options):
     with pytest.raises((SystemExit, ValueError)):

@@ -35,7 +35,7 @@ class Settings:
     phantom_share: float = 0.10  # of each batch
     transplants_from: float = 0.0  # of the run: from here on lesions are moved between heads; 1 for never
     blanked: float = 0.04  # of each batch: heads whose inside is painted over, which say nothing of a tumor or its type
-    mild_from: float = 0.6  # of the run: from here on milder augmentation, and half as many lesions covered
+    mild_from: float = 0.6  # of the run: from here on milder augmentation, and fewer lesions covered
     clip_norm: float = 2.0
     seed: int = 0
     compile: str = "cuda"  # cuda | always: on a CPU it saves a quarter of the time, and needs a C++ compiler

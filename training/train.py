@@ -43,14 +43,8 @@ from .transplant import FEWER, Share, move_lesions
 from .twins import Heads, pick_twins
 from .validate import score, validate
 
-FREE_TO_DIFFER = (
-    "data",
-    "out",
-    "not_brain",
-    "cache",
-    "compile",
-    "threads",
-)  # on resuming: where things lie, not what they are
+# On resuming: where things lie and how fast they go, not what they are.
+FREE_TO_DIFFER = ("data", "out", "not_brain", "cache", "compile", "threads")
 
 
 class StopRequest:

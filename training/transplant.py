@@ -15,10 +15,10 @@ from torch import Tensor
 
 from model import CLASSES, NO_TUMOR
 
-from .twins import Heads, mirror_boxes
+from .twins import REACH, Heads, leaves_free, mirror_boxes
 
 MENINGIOMA, PITUITARY = CLASSES.index("meningioma"), CLASSES.index("pituitary")
-COVERED, FEATHERED = 1.15, 1.55  # of the box's half axes: the patch is whole up to the first, gone at the second
+COVERED, FEATHERED = 1.15, REACH  # of the box's half axes: the patch is whole up to the first, gone at the second
 SYMMETRIC = 0.55  # correlation of the two halves: true of axial and coronal slices, not of sagittal ones
 LARGEST = 0.14  # of the frame, a box's half axis: larger tumors push the whole brain aside, which no patch heals
 TISSUE = 0.12  # of full brightness: darker places of the receiving head are no tissue
@@ -63,12 +63,6 @@ def symmetry(images: Tensor, outside: Tensor) -> Tensor:
     return product / power.clamp_min(1e-6)
 
 
-def far_apart(places: Tensor, boxes: Tensor) -> Tensor:
-    """Whether a patch on each of `places` (N, 4) leaves the box in its row of `boxes` free; False where unknown."""
-    middle, half = (places[:, :2] + places[:, 2:]) / 2, (places[:, 2:] - places[:, :2]) / 2 * FEATHERED
-    return ((middle + half <= boxes[:, :2]) | (middle - half >= boxes[:, 2:])).any(1)
-
-
 def move_lesions(heads: Heads, twins: Heads, share: Share) -> Heads:
     """Heal, transplant and patch some heads of a batch; the others stay as they are.
 
@@ -80,7 +74,7 @@ def move_lesions(heads: Heads, twins: Heads, share: Share) -> Heads:
     n, device = len(frames), frames.device
     donors = torch.randint(0, n, (n,), device=device)
     tumor_free = labels == NO_TUMOR
-    keeps_tumor = ~tumor_free & (torch.rand(n, device=device) < share.decoys) & far_apart(boxes[donors], boxes)
+    keeps_tumor = ~tumor_free & (torch.rand(n, device=device) < share.decoys) & leaves_free(boxes[donors], boxes)
     # Tumor-free heads, and those that keep their tumor, are patched where a donor's tumor is; the others on their own.
     places = torch.where((tumor_free | keeps_tumor)[:, None], boxes[donors], boxes)
     half = (places[:, 2:] - places[:, :2]) / 2
@@ -92,9 +86,9 @@ def move_lesions(heads: Heads, twins: Heads, share: Share) -> Heads:
     ring = ((distance > COVERED) & (distance < FEATHERED)).float()
     beside_midline = (center[:, 0] - 0.5).abs() > FEATHERED * half[:, 0]
     symmetric = symmetry(coarse, (distance > FEATHERED).float()) > SYMMETRIC
-    mirror_is_healthy = ~keeps_tumor | far_apart(mirror_boxes(places), boxes)
+    mirror_is_healthy = ~keeps_tumor | leaves_free(mirror_boxes(places), boxes)
     by_mirror = beside_midline & symmetric & mirror_is_healthy
-    by_twin = (twins.labels == NO_TUMOR) | ((twins.labels >= 0) & far_apart(places, twins.boxes))
+    by_twin = (twins.labels == NO_TUMOR) | ((twins.labels >= 0) & leaves_free(places, twins.boxes))
     on_tissue = masked_mean(coarse, (distance < 1).float()) > TISSUE
 
     chance = torch.rand(n, device=device)

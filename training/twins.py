@@ -14,7 +14,7 @@ from model import NO_TUMOR
 COUNT = 8  # twins of each head: a covered lesion need not look the same in every epoch
 COARSE = 8  # pixels of a frame that are compared as one: twins agree in the shape of the head, not in their sulci
 LEAST_ALIKE = 0.90  # correlation; below it other planes and levels come in
-REACH = 1.6  # half axes of a box that a patch may touch, and that the twin's lesion must leave free
+REACH = 1.55  # half axes of a box that a patch on it touches
 BLOCK = 512  # heads compared at once
 
 
@@ -30,8 +30,9 @@ def find_twins(everyone: Heads, groups: Tensor) -> Tensor:
     """Twins of each head, the likest first: int64 (N, COUNT).
 
     A number below N is a head as it is, one from N on is head number - N mirrored, -1 says that there are no more.
+    Heads with a tumor whose place is unknown are nobody's twin.
 
-    `groups`: int64 (N,), the patients. Heads with a tumor whose place is unknown are nobody's twin.
+    `groups`: int64 (N,), the patients.
     """
     images, boxes, labels = everyone
     n = len(images)
@@ -40,11 +41,13 @@ def find_twins(everyone: Heads, groups: Tensor) -> Tensor:
     donors = torch.cat((heads, mirrored))
     places = torch.cat((boxes, mirror_boxes(boxes)))
     free = (labels == NO_TUMOR).repeat(2)
+    known = ~places.isnan().any(1)
     donor_groups = groups.repeat(2)
     twins = []
     for rows in torch.arange(n, device=images.device).split(BLOCK):
         alike = heads[rows] @ donors.T
-        can_give = free | apart(boxes[rows], places)
+        anywhere = boxes[rows].isnan().any(1)[:, None]  # where a head without a lesion is patched is not known yet
+        can_give = free | leaves_free(boxes[rows, None], places) | (anywhere & known)
         alike[~can_give | (groups[rows, None] == donor_groups)] = -1
         best, who = alike.topk(min(COUNT, 2 * n), dim=1)
         twins.append(F.pad(who.masked_fill(best < LEAST_ALIKE, -1), (0, COUNT - best.shape[1]), value=-1))
@@ -63,16 +66,13 @@ def mirror_boxes(boxes: Tensor) -> Tensor:
     return torch.stack((1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]), dim=1)
 
 
-def apart(boxes: Tensor, others: Tensor) -> Tensor:
-    """Whether a patch on each of `boxes` (N, 4) leaves each of `others` (M, 4) free: bool (N, M), False where unknown.
+def leaves_free(places: Tensor, boxes: Tensor) -> Tensor:
+    """Whether a patch on `places` touches nothing of `boxes`; False where one of them is unknown.
 
-    A head without a box (NaN) asks for nothing yet: True wherever the other one's place is known.
+    Both (..., 4), left, top, right, bottom as fractions; returns bool (...) of what they broadcast to.
     """
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * REACH
-    low, high = (middle - half)[:, None], (middle + half)[:, None]
-    beside = (high <= others[None, :, :2]) | (low >= others[None, :, 2:])
-    known = ~others.isnan().any(1)[None]
-    return (beside.any(2) | boxes.isnan().any(1)[:, None]) & known
+    middle, reach = (places[..., :2] + places[..., 2:]) / 2, (places[..., 2:] - places[..., :2]) / 2 * REACH
+    return ((middle + reach <= boxes[..., :2]) | (middle - reach >= boxes[..., 2:])).any(-1)
 
 
 def pick_twins(everyone: Heads, twins: Tensor) -> Heads:

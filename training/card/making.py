@@ -98,12 +98,12 @@ def recipe(training: dict) -> str:
     begin = settings.get("transplants_from", 1)
     if begin < 1:
         when = f"After {begin:.0%} of the run, lesions" if begin else "Lesions"
-        sentences.append(f"{when} are covered with mirrored tissue or moved into tumor-free heads of other sources.")
+        sentences.append(f"{when} are covered with healthy tissue or moved into tumor-free heads of other sources.")
     mild = settings.get("mild_from", 1)
     if mild < 1:
-        sentences.append(
-            f"After {mild:.0%} of the run the augmentation is milder, and half as many lesions are covered."
-        )
+        sentences.append(f"After {mild:.0%} of the run the augmentation is milder, and fewer lesions are covered.")
+    if settings.get("blanked"):
+        sentences.append(f"{settings['blanked']:.0%} of the heads train with their inside painted over, as no tumor.")
     return " ".join(sentences)
 
 
