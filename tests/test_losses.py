@@ -8,7 +8,7 @@ from model import CLASSES, NO_TUMOR
 from model.network import STRIDE, TumorNet
 from model.preprocess import frame
 from training.augment import INSIDE, OUTSIDE, UNKNOWN, positions_in_box
-from training.losses import PARTIAL, class_loss, log_probability, position_loss
+from training.losses import PARTIAL, class_loss, log_probability, position_loss, type_loss
 from training.phantoms import draw_phantom
 
 SIZE = 96
@@ -37,6 +37,19 @@ def test_full_labels_give_pytorchs_cross_entropy(logits, smoothing):
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
     expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     torch.testing.assert_close(class_loss(logits, labels, smoothing), expected)
+
+
+def test_even_types_are_asked_for_where_there_is_no_tumor(logits):
+    labels = torch.tensor([0, NO_TUMOR, PARTIAL, NO_TUMOR, 1, 2])
+    logits = logits.requires_grad_()
+    type_loss(logits, labels).backward()
+    assert not logits.grad[labels != NO_TUMOR].any()
+    assert not logits.grad[:, NO_TUMOR].any()  # whether there is a tumor is not touched
+    torch.testing.assert_close(
+        logits.grad[labels == NO_TUMOR][:, :NO_TUMOR] * 2,
+        logits.detach()[labels == NO_TUMOR][:, :NO_TUMOR].softmax(1) - 1 / 3,
+    )
+    assert type_loss(logits, torch.zeros(6, dtype=torch.int64)) == 0
 
 
 def test_position_loss_is_lowest_where_the_box_is_right():

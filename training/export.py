@@ -44,7 +44,7 @@ from .settings import Settings
 from .study import add_study
 from .training_set import FRAME_SIZE, read_parts
 
-FOLDERS = ("data", "out", "not_brain", "set_aside", "cache")  # settings that say where things lie
+FOLDERS = ("data", "out", "not_brain", "set_aside", "volumes", "cache")  # settings that say where things lie
 EVIDENCE_PLOTS = ("confusion.png", "roc.png", "reliability.png")  # no patient is seen in these
 
 

@@ -29,6 +29,16 @@ def class_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     return -((1 - smoothing) * log_probability(logits, labels) + smoothing * uniform).mean()
 
 
+def type_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy with even odds of the three types, given a tumor, in tumor-free images: the head must not tell.
+
+    `logits` (N, C), `labels` int64 (N,). Returns the mean over tumor-free images, log 3 at best; 0 if there are none.
+    """
+    evenness = -logits[:, :NO_TUMOR].log_softmax(dim=1).mean(dim=1)
+    tumor_free = (labels == NO_TUMOR).float()
+    return (evenness * tumor_free).sum() / tumor_free.sum().clamp_min(1)
+
+
 def position_loss(scores: Tensor, labels: Tensor, said: Tensor) -> Tensor:
     """Cross-entropy of positions: inside the box the image's class, outside it and in tumor-free images "no tumor".
 

@@ -35,7 +35,7 @@ from .export import export
 from .gate import read_other_images
 from .hardware import best_device, bf16_is_fast, describe, git_commit, versions
 from .initialize import initialize
-from .losses import class_loss, position_loss
+from .losses import class_loss, position_loss, type_loss
 from .schedules import image_size_at, learning_rate_at
 from .settings import Settings, parse_settings
 from .training_set import load_training_set, read_parts
@@ -223,7 +223,8 @@ def fit(settings: Settings, resume: bool = False) -> Path:
                     output = forward(images.contiguous(memory_format=torch.channels_last))
                 of_image = class_loss(output.logits, labels, settings.label_smoothing)
                 of_positions = position_loss(output.scores, labels, said)
-                loss = of_image + settings.position_weight * of_positions
+                of_types = type_loss(output.logits, labels)
+                loss = of_image + settings.position_weight * of_positions + settings.even_types * of_types
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)

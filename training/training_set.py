@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import NO_TUMOR
+
 from .augment import CACHE_MARGIN
 from .data import DataError, Dataset, load_frames, read_dataset, without_copies
 from .phantoms import write_phantom_dataset
 from .settings import Settings, listed
 from .splits import folds_by_group
 from .twins import Heads, find_twins
+from .volumes import healthy_frames
 
 FRAME_SIZE = 208  # of the cached training frames: as sharp as the network's 160 px once the wide margin is cut off
 PHANTOM_SEED = 1  # the examples of the page are drawn from seeds that no phantom data set uses
@@ -80,22 +83,34 @@ def read_split(settings: Settings) -> Dataset:
 
 
 def load_training_set(dataset: Dataset, settings: Settings, device: torch.device) -> TrainingSet:
-    """The images of `dataset`, and phantoms with their share of the chances."""
+    """The images of `dataset`; slices of healthy volumes, and phantoms, with their shares of the chances."""
     cache = Path(settings.cache)
     heads = Heads(*(part.to(device) for part in load_frames(dataset, FRAME_SIZE, CACHE_MARGIN, cache)))
-    numbers = {group: number for number, group in enumerate(sorted({record.group for record in dataset.records}))}
-    twins = find_twins(heads, torch.tensor([numbers[record.group] for record in dataset.records], device=device))
+    groups = [record.group for record in dataset.records]
     chances = balanced_chances(dataset)
+    if settings.volumes:
+        slices, people = healthy_frames(Path(settings.volumes), FRAME_SIZE, CACHE_MARGIN, settings.seed)
+        groups += [f"volume {person}" for person in people]
+        heads, chances = joined(heads, chances, tumor_free(slices), settings.volume_share)
+    numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
+    twins = find_twins(heads, torch.tensor([numbers[group] for group in groups], device=device))
     if settings.phantoms:
         drawn = load_frames(phantoms(settings.phantoms, cache), FRAME_SIZE, CACHE_MARGIN, cache)
-        count = len(drawn.labels)
-        heads = Heads(
-            *(torch.cat((of_patients, more.to(device))) for of_patients, more in zip(heads, drawn, strict=True))
-        )
-        twins = torch.cat((twins, twins.new_full((count, twins.shape[1]), -1)))
-        even = np.full(count, 1 / count)
-        chances = np.concatenate((chances * (1 - settings.phantom_share), even * settings.phantom_share))
+        heads, chances = joined(heads, chances, drawn, settings.phantom_share)
+        twins = torch.cat((twins, twins.new_full((len(drawn.labels), twins.shape[1]), -1)))
     return TrainingSet(heads, twins, torch.from_numpy(chances))
+
+
+def joined(heads: Heads, chances: np.ndarray, more: Heads, share: float) -> tuple[Heads, np.ndarray]:
+    """`heads` and `more` in one, and the chances of each to be drawn: those of `more` are even and sum to `share`."""
+    both = Heads(*(torch.cat((ours, theirs.to(ours.device))) for ours, theirs in zip(heads, more, strict=True)))
+    even = np.full(len(more.labels), share / len(more.labels))
+    return both, np.concatenate((chances * (1 - share), even))
+
+
+def tumor_free(frames: Tensor) -> Heads:
+    """Frames (N, S, S) as heads without a tumor."""
+    return Heads(frames, torch.full((len(frames), 4), torch.nan), torch.full((len(frames),), NO_TUMOR))
 
 
 def balanced_chances(dataset: Dataset) -> np.ndarray:

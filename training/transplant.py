@@ -38,7 +38,7 @@ class Share(NamedTuple):
 
 
 # For the end of a run: small lesions must be seen often as what they are.
-FEWER = Share(healed=0.15, healed_diffuse=0.05, patched=0.1, decoys=0.05)
+FEWER = Share(healed=0.1, healed_diffuse=0.0, transplanted=0.15, patched=0.1, decoys=0.0)
 
 
 def ellipses(boxes: Tensor, size: int) -> Tensor:

@@ -1,0 +1,66 @@
+"""Tumor-free training slices from volumes of healthy heads."""
+
+import numpy as np
+import pytest
+
+from model.scans import Scan
+from tests.dicom_files import series
+from tests.nifti_files import nifti
+from training import volumes
+from training.data import DataError
+from training.phantoms.volume import draw_volume
+from training.volumes import PER_PLANE, TILT, healthy_frames, slices_through, tilted
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two persons: a thin NIfTI volume, and a folder of thick DICOM slices."""
+    head = draw_volume("notumor", 0, 40, 48, "t1").astype(np.int16)
+    (tmp_path / "ada.nii").write_bytes(nifti(head.transpose(2, 1, 0), (2.0, 2.0, 2.0)))
+    (tmp_path / "ben").mkdir()
+    for number, content in enumerate(series([pixels.astype(np.uint16) for pixels in head[::8]], spacing=16.0)):
+        (tmp_path / "ben" / f"{number}.dcm").write_bytes(content)
+    return tmp_path
+
+
+def test_thin_volumes_give_every_plane_and_thick_ones_their_own_slices(folder, monkeypatch):
+    monkeypatch.setattr(volumes, "PER_PLANE", 5)
+    frames, people = healthy_frames(folder, 64, 0.1, seed=0)
+    assert frames.shape == (len(people), 64, 64) and frames.float().amax((1, 2)).min() > 100
+    assert 10 < people.count("ada.nii") <= 15 and 3 <= people.count("ben") <= 6
+
+
+def test_a_seed_gives_the_same_slices_and_another_seed_others(folder):
+    first, again, other = (healthy_frames(folder, 64, 0.1, seed)[0] for seed in (1, 1, 2))
+    assert first.equal(again) and not (first.shape == other.shape and first.equal(other))
+
+
+def test_slices_are_planes_in_the_head_and_tilted_by_no_more_than_told():
+    depth, height, width, between, pixel = 60, 30, 40, 1.0, 2.0
+    height_mm = np.broadcast_to((np.arange(depth, dtype=np.float32) * between)[:, None, None], (depth, height, width))
+    scan = Scan(list(1000 + height_mm), "ramp", plane="axial", spacing=(between, pixel))
+    angles = []
+    for cut in tilted(scan, np.random.default_rng(0)):
+        middle = cut[5:-5, 5:-5].astype(float)
+        if middle.min() < 1001 or middle.max() > 1000 + depth - 2:
+            continue  # reaches beyond the volume
+        down, across = np.gradient(middle, pixel)
+        assert down.std() < 1e-3 and across.std() < 1e-3
+        angles.append(np.rad2deg(np.arctan([down.mean(), across.mean()])))
+    assert len(angles) > PER_PLANE / 10
+    assert 0.5 * TILT < np.abs(angles).max() <= TILT
+
+
+def test_air_is_no_slice():
+    head = np.zeros((20, 32, 32), np.uint16)
+    head[8:12, 4:28, 4:28] = 1000
+    scan = Scan(list(head), "head", plane="axial", spacing=(5.0, 1.0))
+    assert len(list(slices_through(scan, np.random.default_rng(0)))) == 4
+
+
+def test_what_is_no_volume_is_named(tmp_path, folder):
+    with pytest.raises(DataError, match="holds no volume"):
+        healthy_frames(tmp_path / "nothing", 64, 0.1, 0)
+    (folder / "notes.txt").write_text("not a scan")
+    with pytest.raises(DataError, match="notes.txt cannot be used"):
+        healthy_frames(folder, 64, 0.1, 0)
