@@ -1,16 +1,20 @@
 """The page: drop brain MRI, see what the model makes of it. Components, events and launch; what is shown is in page/.
 
-    python app.py     http://127.0.0.1:7860; PORT, HOST and WEIGHTS (a weights folder) are read from the environment
+    python app.py     http://127.0.0.1:7860; PORT and HOST are read from the environment
+
+Which weights answer, the environment says too (WEIGHTS, MODEL_REPO: model/serving.py), and the page what came of it.
+
+It is mounted on the service (service/), so that both answer on one port.
 
 The port opens first, the model loads behind it, and the first prediction waits for the model.
 """
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from page import uploads
 
@@ -22,39 +26,24 @@ import gradio as gr
 from model import report, scans
 from model.cases import classify
 from model.scans import isolated
+from model.serving import ModelMissing, ServedModel
 from model.wording import many
 from page import cards, examples, navigator, pictures, texts, views
 from page.sittings import Sitting, Sittings
 from page.theme import THEME
-
-if TYPE_CHECKING:
-    from model.classifier import TumorClassifier
+from service.api import create_api
+from service.shutdown import server_of
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
 MAX_KEPT_BYTES = 1 << 30  # of all visitors' scans together: what a small server can spare beside the model
 SWEEP_SECONDS = 60
 READING_SECONDS = 0.3  # between two looks at how far reading is
+LOADING_SECONDS = 0.3  # between two looks whether the model is loaded
 
-model: "Future[TumorClassifier]" = Future()  # loaded once, by `load_model`
+served = ServedModel()
 readers = ThreadPoolExecutor(isolated.PROCESSES)
 sittings = Sittings(60 * texts.KEPT_MINUTES, MAX_KEPT_BYTES)
-
-
-def load_model() -> None:
-    try:
-        from model.classifier import TumorClassifier  # here, since importing torch takes longer than opening the port
-
-        folder = os.environ.get("WEIGHTS")
-        model.set_result(TumorClassifier.from_folder(folder) if folder else TumorClassifier.default())
-    except Exception as error:  # whatever it is, each visitor is told; a thread would die of it unseen
-        model.set_exception(error)
-        raise
-
-
-def model_is_missing() -> bool:
-    """Wait for the model; whether loading it failed."""
-    return model.exception() is not None
 
 
 def on_page(changes: dict) -> dict:
@@ -65,6 +54,13 @@ def on_page(changes: dict) -> dict:
 def paths(files: Sequence[str]) -> list[Path]:
     """Uploads without Gradio's type of string, for which the process that reads would load all of Gradio."""
     return [Path(file) for file in files]
+
+
+async def say_which_weights() -> str:
+    """What answers, as soon as it does."""
+    while not served.is_loaded:  # no thread waits: there may be as many visitors as there are threads
+        await asyncio.sleep(LOADING_SECONDS)
+    return cards.weights(served.origin)
 
 
 def classify_upload(files: list[str] | None, request: gr.Request) -> Iterator[dict]:
@@ -95,20 +91,22 @@ def answer(found: Sequence[scans.Scan | scans.Unreadable], session: str) -> Iter
     """Show what was read, then how far the answer is, then the answer."""
     total = sum(len(one.slices) for one in found if isinstance(one, scans.Scan))
     doing = f"Looking at {many(total, 'slice')} …"
-    yield on_page(views.waiting(found, doing if model.done() else "The model is loading …"))
-    if model_is_missing():
+    yield on_page(views.waiting(found, doing if served.is_loaded else "The model is loading …"))
+    try:
+        model = served.wait()
+    except ModelMissing:
         yield on_page(views.no_model(found[0].name if len(found) == 1 else many(len(found), "scan")))
         return
     cases = []
-    for answered, case in classify(model.result(), found):
+    for answered, case in classify(model, found):
         if case:
             cases.append(case)
         elif total > 1:
             yield {verdict: cards.progress(doing, answered, total)}
-    sitting = Sitting(cases)
+    sitting = Sitting(cases, model)
     sittings.put(session, sitting)
     one = len(cases) == 1
-    yield on_page(views.case(sitting, model.result()) if one else views.batch_of(cases, model.result().version))
+    yield on_page(views.case(sitting, model) if one else views.batch_of(cases, model.version))
 
 
 def open_case(event: gr.EventData, request: gr.Request) -> dict:
@@ -117,7 +115,7 @@ def open_case(event: gr.EventData, request: gr.Request) -> dict:
     if sitting is None:
         return on_page(views.gone())
     sitting.opened = event.case
-    return on_page(views.case(sitting, model.result()))
+    return on_page(views.case(sitting, sitting.classifier))
 
 
 def go_back(request: gr.Request) -> dict:
@@ -133,7 +131,7 @@ def show_slice(number: int, cut: str | None, request: gr.Request) -> dict:
     view = sitting.view(cut or sitting.cases[sitting.opened].scan.plane)
     if view is None or number > len(view.pictures):  # the way through another volume, which is being replaced
         return {}
-    return on_page(views.slice_of(view, number - 1, model.result()))
+    return on_page(views.slice_of(view, number - 1, sitting.classifier))
 
 
 def show_plane(cut: str, request: gr.Request) -> Iterator[dict]:
@@ -144,7 +142,7 @@ def show_plane(cut: str, request: gr.Request) -> Iterator[dict]:
         return
     if sitting.view(cut) is None:
         scan = sitting.planes()[cut]
-        for answered, case in classify(model.result(), [scan]):
+        for answered, case in classify(sitting.classifier, [scan]):
             if case is None:
                 yield {details: cards.progress(f"Looking at the {cut} slices …", answered, len(scan.slices))}
             elif case.study:
@@ -152,7 +150,7 @@ def show_plane(cut: str, request: gr.Request) -> Iterator[dict]:
             else:
                 yield {details: cards.verdict(case.status, cut, case.reason)}
                 return
-    yield on_page(views.volume(sitting.view(cut), model.result()))
+    yield on_page(views.volume(sitting.view(cut), sitting.classifier))
 
 
 def forget(request: gr.Request) -> None:
@@ -164,9 +162,10 @@ def predict(files: list[str] | None) -> list[dict]:
     """Classify files: the entries that `python -m model FILES --json` prints."""
     if not files:
         raise gr.Error("Send one file or more.", print_exception=False)
-    if model_is_missing():
-        raise gr.Error(texts.MODEL_IS_MISSING, print_exception=False)
-    return report.entries(model.result(), paths(files))
+    try:
+        return report.entries(served.wait(), paths(files))
+    except ModelMissing as error:
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 # On a phone the answer lies below the examples; a problem with the file shows where the finger was.
@@ -179,6 +178,7 @@ KEPT_SECONDS = 60 * texts.KEPT_MINUTES
 with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS)) as blocks:
     plain = {"apply_default_css": False}  # of headings and tables, which have their own
     gr.HTML(texts.HEADER)
+    weights = gr.HTML(elem_id="weights", **plain)
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=2, min_width=300):
             upload = gr.File(label="Brain MRI", file_count="multiple", height=150, elem_id="upload")
@@ -244,6 +244,7 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
         asked.then(js=SCROLL_TO_ANSWER, api_visibility="private")
     plane.input(show_plane, plane, shown, concurrency_id="model", **last)
     way.change(show_slice, [way, plane], [verdict, figures, details], queue=False, **last)
+    blocks.load(say_which_weights, None, weights, queue=False, **quiet)
     blocks.unload(forget)
     # For gradio_client: the page itself has no such button.
     answers = gr.JSON(visible=False)
@@ -251,12 +252,18 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
 
 
 def launch() -> None:
-    uploads.sweep_forever(Path(os.environ["GRADIO_TEMP_DIR"]), KEPT_SECONDS, SWEEP_SECONDS)
-    everywhere = "SPACE_ID" in os.environ  # on Hugging Face Spaces a proxy stands in front
-    blocks.queue(max_size=64).launch(  # more waiting visitors are refused at once, with a sentence
-        server_name=os.environ.get("HOST", "0.0.0.0" if everywhere else None),
-        server_port=int(os.environ["PORT"]) if "PORT" in os.environ else None,
-        prevent_thread_lock=True,
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    uploads.sweep_forever(folder, KEPT_SECONDS, SWEEP_SECONDS)
+    sittings.sweep_forever(SWEEP_SECONDS)
+    api = create_api(served, folder)
+    if os.environ.get("ADMIN_TOKEN") and (HERE / "training").is_dir():  # a Space comes without it
+        from page.retraining import offer_retraining  # here: it locks files as Unix does, which serving need not
+
+        offer_retraining(api, blocks, served)
+    gr.mount_gradio_app(
+        api,
+        blocks.queue(max_size=64),  # more waiting visitors are refused at once, with a sentence
+        path="/",
         theme=THEME,
         css_paths=[HERE / "app.css", PAGE / "volume.css", PAGE / "batch.css"],
         max_file_size=scans.MAX_BYTES,
@@ -266,9 +273,12 @@ def launch() -> None:
         ssr_mode=False,
         footer_links=["api"],
     )
-    threading.Thread(target=load_model, name="load model").start()
-    sittings.sweep_forever(SWEEP_SECONDS)
-    blocks.block_thread()
+    blocks.has_launched = True  # as launch() says; until then Gradio takes any file of the server for an upload
+    everywhere = "SPACE_ID" in os.environ  # on Hugging Face Spaces a proxy stands in front
+    host = os.environ.get("HOST", "0.0.0.0" if everywhere else "127.0.0.1")
+    port = int(os.environ.get("PORT", 7860))
+    load = threading.Thread(target=served.load, name="load model", daemon=True)
+    server_of(api, api.state.traffic, host, port, started=load.start).run()
 
 
 if __name__ == "__main__":

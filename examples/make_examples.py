@@ -16,6 +16,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from page.examples import middle_slice, picture_of
 from training.phantoms import draw_other, draw_phantom
 from training.phantoms.volume import draw_volume
 
@@ -53,6 +54,9 @@ def main() -> None:
         volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GREY_STEP * GREY_STEP
         content = dicom_zip(volume, name) if name.endswith(".zip") else nifti_gz(volume)
         (FOLDER / name).write_bytes(content)
+        picture = picture_of(FOLDER / name)
+        picture.parent.mkdir(exist_ok=True)
+        Image.fromarray(middle_slice(FOLDER / name)).save(picture, optimize=True)
 
 
 def save(name: str, pixels: np.ndarray) -> None:

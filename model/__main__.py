@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     try:
-        classifier = TumorClassifier.from_folder(options.weights) if options.weights else TumorClassifier.default()
+        classifier = TumorClassifier.from_pretrained(options.weights)
     except (OSError, ValueError) as error:
         print(f"No model could be loaded: {error}", file=sys.stderr)
         return 2
@@ -50,7 +50,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", dest="write", action="store_const", const=_write_json, help="print a JSON list")
     form.add_argument("--csv", dest="write", action="store_const", const=_write_csv, help="print CSV, a row a slice")
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="a weights folder (default: those shipped)")
+    parser.add_argument(
+        "--weights",
+        metavar="DIR",
+        help="a weights folder, or ORG/NAME or ORG/NAME@REVISION on the Hub (default: those shipped)",
+    )
     parser.set_defaults(write=_write_table)
     return parser.parse_args(arguments)
 

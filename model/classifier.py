@@ -114,6 +114,22 @@ class TumorClassifier:
         return cls(Path(folder), precision)
 
     @classmethod
+    def from_pretrained(
+        cls, source: str | Path | None = None, revision: str | None = None, precision: str = "int8"
+    ) -> "TumorClassifier":
+        """Load the artefact that `source` names: a folder, "ORG/NAME" on the Hub, or None for the embedded one.
+
+        Args: `revision` of the repository, a commit, tag or branch; without one the commit that this machine met first
+            is kept (model/hub.py); `precision`, "int8" or "fp32".
+        Raises: `WeightsUnavailable`, `DamagedWeights`.
+        """
+        if source is None and not revision:
+            return cls(EMBEDDED, precision)
+        from .hub import fetch  # here: who takes what is there has no need of the Hub's client
+
+        return cls(fetch(source or EMBEDDED, revision, precision).folder, precision)
+
+    @classmethod
     def default(cls) -> "TumorClassifier":
         """The weights embedded in this repository. Raises `DamagedWeights`."""
         return cls(EMBEDDED)

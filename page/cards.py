@@ -8,16 +8,31 @@ from model import DISPLAY_NAMES
 from model.cases import Case
 from model.wording import many, percent
 
+from . import texts
+
 if TYPE_CHECKING:
     from model.classifier import Prediction
+    from model.serving import Origin
     from model.study import Study
 
+REVISION_DIGITS = 8  # enough to find a commit by
 BADGES = {"accepted": "brain MRI", "failed": "no answer"}  # of other statuses: the status itself
 
 
 def problem(name: str, sentence: str) -> str:
     """What is wrong with a file, to stand beside the drop zone."""
     return f'<div class="problem" role="alert"><b>{html.escape(name)}</b> {html.escape(sentence)}</div>'
+
+
+def weights(origin: "Origin") -> str:
+    """Which weights answer, and why if they are not those that were asked for."""
+    if not origin.name:
+        return f'<p class="fallback" role="alert">{texts.MODEL_IS_MISSING}</p>'
+    trained = f"trained {origin.date}" if origin.date else ""
+    facts = filter(None, ((origin.revision or "")[:REVISION_DIGITS], trained))
+    named = " · ".join([f"<b>{html.escape(origin.name)}</b>", *map(html.escape, facts)])
+    note = f'<p class="fallback" role="alert">{html.escape(origin.note)}</p>' if origin.note else ""
+    return f'{note}<p class="weights">Weights: {named}</p>'
 
 
 def verdict(

@@ -15,9 +15,14 @@ SPELLED = {"brain": "brain:", "flair": "FLAIR", "t1": "T1", "t1c": "T1C+", "t2":
 SPELLED |= {"nifti": "NIfTI"}
 
 
-def pictures() -> list[tuple[str | np.ndarray, str]]:
-    """For `gr.Gallery`, in the order of `FILES`: the picture itself, or the middle slice of a volume."""
-    return [(str(path) if path.suffix == ".png" else _middle_slice(path), caption(path)) for path in FILES]
+def pictures() -> list[tuple[str, str]]:
+    """For `gr.Gallery`, in the order of `FILES`: a picture and its caption each."""
+    return [(str(picture_of(path)), caption(path)) for path in FILES]
+
+
+def picture_of(example: Path) -> Path:
+    """The picture itself; of a volume its middle slice, made beforehand: reading it would delay the port."""
+    return example if example.suffix == ".png" else FOLDER / "middle_slices" / f"{example.name.split('.')[0]}.png"
 
 
 def caption(example: Path) -> str:
@@ -26,6 +31,7 @@ def caption(example: Path) -> str:
     return words[0].upper() + words[1:]
 
 
-def _middle_slice(path: Path) -> np.ndarray:
-    slices = scans.read(path).slices  # our own file: no decoder is at risk
+def middle_slice(volume: Path) -> np.ndarray:
+    """uint8, as the gallery shows it."""
+    slices = scans.read(volume).slices  # our own file: no decoder is at risk
     return overlay.picture(slices[len(slices) // 2])

@@ -4,12 +4,16 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.cases import Case
 from model.overlay import under_one_window
 from model.scans import Scan, planes
+
+if TYPE_CHECKING:
+    from model.classifier import TumorClassifier
 
 
 @dataclass
@@ -25,6 +29,7 @@ class Sitting:
     """What one visitor has been answered last."""
 
     cases: list[Case]
+    classifier: "TumorClassifier"  # that answered: others may have replaced it since
     opened: int = 0  # which of the cases is looked at
     cuts: dict[int, dict[str, Scan]] = field(default_factory=dict)  # by case: its scan in each plane
     views: dict[tuple[int, str], View] = field(default_factory=dict)  # by case and plane: those looked at

@@ -21,7 +21,7 @@ from model.preprocess import SERVING_MARGIN
 from model.quantization import CONFIG, make_config, save_weights
 
 REPOSITORY = Path(__file__).parents[1]
-START_SECONDS = 60
+START_SECONDS = 120
 
 
 @pytest.fixture(scope="session")
@@ -59,27 +59,47 @@ def ask(client: Client, *paths: Path) -> list[dict]:
 @contextmanager
 def running_app(log: Path, weights: Path) -> Iterator[str]:
     """Start app.py on a free port and wait until it answers; what it prints goes to `log`."""
+    port = free_port()
+    process = start_app(log, weights, port)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def start_app(log: Path, weights: Path, port: int) -> subprocess.Popen:
+    """Start app.py and wait until its port is open."""
     environment = os.environ | {"PORT": str(port), "WEIGHTS": str(weights), "HF_HUB_OFFLINE": "1"}
+    environment["STATE_FOLDER"] = str(log.parent / "state")
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.3).close()
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(10)
+        wait_for_port(port, process, log)
+    except BaseException:
+        process.kill()
+        raise
+    return process
+
+
+def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
+    """Wait until `process` listens on `port`; if it ends before, or never does, the log says why."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.3).close()
+            return
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
 
 
 def write_random_weights(folder: Path, temperature: float, **facts) -> Path:

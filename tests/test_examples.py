@@ -1,13 +1,19 @@
 """The shipped weights and the examples that a visitor clicks first."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from model import CLASSES
 from model.scans import read
+from page import examples
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
+FOLDER = Path(__file__).parents[1]
+EXAMPLES = sorted((FOLDER / "examples").glob("*.png"))
 SPELLED = {"no_tumor": "notumor"}
 
 
@@ -26,6 +32,21 @@ def test_the_shipped_model_names_each_example_with_80_percent(classifier, path):
     (prediction,) = classifier.predict(read(path).slices)
     assert prediction.status == "accepted"
     assert prediction.label == label_of(path) and prediction.probabilities[prediction.label] >= 0.8
+
+
+def test_volumes_are_shown_by_their_middle_slice():
+    volumes = [path for path in examples.FILES if path.suffix != ".png"]
+    assert len(volumes) == 2
+    for path in volumes:
+        np.testing.assert_array_equal(Image.open(examples.picture_of(path)), examples.middle_slice(path))
+
+
+def test_the_page_starts_without_what_only_some_files_need():
+    """Each of these costs up to a second before the port opens."""
+    heavy = ("torch", "torchvision", "matplotlib", "sklearn", "scipy", "pydicom", "gdcm", "nibabel", "schemathesis")
+    program = f"import sys, app; print(*{set(heavy)!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=FOLDER, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_the_shipped_model_refuses_what_is_no_brain(classifier):

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from model import CLASSES, DISPLAY_NAMES, overlay, report, scans
 from page import examples
-from tests.browser import VIEWS, answer, needs_chromium, photograph, png, shown_picture, upload
+from tests.browser import VIEWS, WAIT, answer, needs_chromium, photograph, png, shown_picture, upload
 from tests.server import running_app, write_random_weights
 
 EXAMPLES = [path for path in examples.FILES if path.suffix == ".png"]
@@ -154,11 +154,18 @@ def test_a_doubtful_answer_says_so(visit, head_file, tmp_path):
         page.close()
 
 
-def test_without_weights_the_page_opens_and_says_what_is_wrong(visit, head_file, tmp_path):
+def test_which_weights_answer_stands_on_the_page(app_server, visit, classifier):
+    line = visit(app_server).locator(".weights")
+    expect(line).to_contain_text(classifier.config["name"], timeout=WAIT)
+    expect(line).to_contain_text(classifier.version.split()[-1])
+
+
+def test_without_the_weights_asked_for_the_page_says_which_answer_instead(visit, head_file, tmp_path):
     with running_app(tmp_path / "log", tmp_path / "nowhere") as url:
         page = visit(url)
+        expect(page.locator(".fallback")).to_contain_text("The weights in nowhere cannot be used: there is no such folder.", timeout=WAIT)
+        expect(page.locator(".fallback")).to_contain_text("The weights that come with the program answer instead.")
         upload(page, head_file)
-        expect(answer(page, head_file.name)).to_contain_text("The model could not be loaded")
-        expect(page.locator("#slice img")).to_be_visible()
-        photograph(page, "desktop-no-model")
+        expect(answer(page, head_file.name)).to_have_class(re.compile("accepted|doubtful"))
+        photograph(page, "desktop-other-weights")
         page.close()

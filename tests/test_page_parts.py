@@ -1,9 +1,9 @@
 """What the page says, draws and remembers, on predictions made by hand: no browser, no network."""
 
 import base64
+import html
 import io
 import re
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -16,6 +16,7 @@ from model import CLASSES, overlay
 from model.cases import NO_ANSWER, Case
 from model.quantization import make_config
 from model.scans import Scan
+from model.serving import ModelMissing, Origin
 from page import batch, cards, navigator, pictures, texts
 from page.sittings import Sitting, Sittings
 from tests.predictions import prediction
@@ -112,9 +113,8 @@ def test_an_unforeseen_exception_ends_the_waiting_and_keeps_its_text_to_itself(m
     def predict(slices):
         raise RuntimeError("secret")
 
-    broken = Future()
-    broken.set_result(SimpleNamespace(predict=predict, version="", config=make_config("", 64, 0.06)))
-    monkeypatch.setattr(app, "model", broken)
+    broken = SimpleNamespace(predict=predict, version="", config=make_config("", 64, 0.06))
+    monkeypatch.setattr(app, "served", SimpleNamespace(is_loaded=True, wait=lambda: broken))
     first, *_, last = app.answer([Scan([PIXELS], "a.png")], "session")
     assert "Looking at 1 slice" in first[app.verdict].constructor_args["value"]
     told = last[app.verdict].constructor_args["value"]
@@ -126,7 +126,7 @@ def test_what_is_not_looked_at_is_forgotten_and_what_is_stays(monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: now)
     sittings = Sittings(seconds=600, max_bytes=10**9)
     for session in ("looked at", "left alone"):
-        sittings.put(session, Sitting([case()]))
+        sittings.put(session, Sitting([case()], None))
     now = 400.0
     assert sittings.get("looked at")
     now = 700.0
@@ -145,23 +145,49 @@ def test_who_steps_on_after_the_answer_was_deleted_is_told_so():
     assert all(texts.GONE in changes[app.verdict].constructor_args["value"] for changes in told)
 
 
+def test_weights_that_were_replaced_still_show_what_they_answered(monkeypatch):
+    old = SimpleNamespace(version="old", config=make_config("old", 64, 0.06))
+    app.sittings.put("session", Sitting([case(), case("b.png")], old))
+    monkeypatch.setattr(app, "served", SimpleNamespace(wait=lambda: pytest.fail("others were asked")))
+    told = app.open_case(SimpleNamespace(case=1), SimpleNamespace(session_hash="session"))
+    assert "weights old" in told[app.verdict].constructor_args["value"]
+
+
+def test_the_page_names_the_weights_and_why_they_are_not_those_that_were_asked_for():
+    commit = "0123456789" * 4
+    told = cards.weights(Origin("org/<b>", commit, "2026-11-21"))
+    assert "org/&lt;b&gt;" in told and " 01234567 · trained" in told
+    assert "fallback" not in told
+    assert "The Hub &lt;is&gt; away." in cards.weights(Origin("a", note="The Hub <is> away."))
+    assert texts.MODEL_IS_MISSING in cards.weights(Origin(""))
+
+
+def test_without_a_model_whoever_asks_is_told(monkeypatch):
+    def wait():
+        raise ModelMissing("no weights")
+
+    monkeypatch.setattr(app, "served", SimpleNamespace(is_loaded=True, wait=wait))
+    *_, last = app.answer([Scan([PIXELS], "a.png")], "session")
+    assert html.escape(texts.MODEL_IS_MISSING) in last[app.verdict].constructor_args["value"]
+
+
 def test_over_the_bound_the_longest_unseen_goes_but_never_the_newest():
     sittings = Sittings(seconds=600, max_bytes=2 * PIXELS.nbytes)
     for session in ("first", "second", "third"):
-        sittings.put(session, Sitting([case(slices=[PIXELS.copy()])]))
+        sittings.put(session, Sitting([case(slices=[PIXELS.copy()])], None))
         assert sittings.get("first")  # the longest unseen is then the second
     assert sittings.get("second") is None and sittings.get("third")
-    sittings.put("large", Sitting([case(slices=[PIXELS.copy() for _ in range(9)])]))
+    sittings.put("large", Sitting([case(slices=[PIXELS.copy() for _ in range(9)])], None))
     assert sittings.get("large") and sittings.get("first") is None
 
 
 def test_what_a_sitting_takes_counts_every_array_once():
-    sitting = Sitting([case(), Case("b", "unreadable", "It is empty.", 0.0, NOW)])
+    sitting = Sitting([case(), Case("b", "unreadable", "It is empty.", 0.0, NOW)], None)
     assert sitting.nbytes == PIXELS.nbytes
     sitting.view("")  # 8-bit slices are their own pictures
     sitting.planes()
     assert sitting.nbytes == PIXELS.nbytes
-    deep = Sitting([case(slices=[PIXELS.astype(np.uint16)])])
+    deep = Sitting([case(slices=[PIXELS.astype(np.uint16)])], None)
     deep.view("")
     assert deep.nbytes == 3 * PIXELS.nbytes
 

@@ -51,6 +51,7 @@ def forgetful_server(folder: Path, weights: Path) -> Iterator[Server]:
     disk = folder / "disk"
     disk.mkdir()
     environment = os.environ | {"PORT": str(port), "WEIGHTS": str(weights), "TMPDIR": str(disk), "HF_HUB_OFFLINE": "1"}
+    environment["STATE_FOLDER"] = str(folder / "state")
     command = [sys.executable, "-c", RUN_WITH_A_SHORT_MEMORY]
     with (folder / "log").open("w") as output:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)

@@ -2,9 +2,9 @@
 
 import gzip
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -26,9 +26,21 @@ DAMAGED = "The archive is damaged or incomplete. Export it again, or upload the 
 def zip_members(source: Source, opened: ExitStack) -> Iterator[Source]:
     """The files in a ZIP that may be scans; hidden ones and what systems leave behind are none.
 
+    Args and raises: as `zip_files`.
+    """
+    for path, size, content in zip_files(source, opened):
+        if size:
+            yield Source(shown_name(path.name), lambda content=content: BytesIO(content()))
+
+
+def zip_files(source: Source, opened: ExitStack) -> Iterator[tuple[PurePosixPath, int, Callable[[], bytes]]]:
+    """Path, size and content of each file in a ZIP but hidden ones and what systems leave behind.
+
+    A path is what the ZIP says: it may be absolute or lead anywhere.
+
     Args: `opened` closes the ZIP when nobody reads from it any more.
     Raises: UnreadableScan if the ZIP is damaged, protected, or claims more than the limits allow. An entry's own faults
-        show when it is opened.
+        show when its content is asked for.
     """
     file = opened.enter_context(source.open())
     _check_directory(file)
@@ -54,8 +66,8 @@ def zip_members(source: Source, opened: ExitStack) -> Iterator[Source]:
 
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if entry.file_size and not path.name.startswith(".") and "__MACOSX" not in path.parts:
-            yield Source(shown_name(path.name), lambda name=entry.filename: BytesIO(content(name)))
+        if not path.name.startswith(".") and "__MACOSX" not in path.parts:
+            yield path, entry.file_size, partial(content, entry.filename)
 
 
 def _check_directory(file: BinaryIO) -> None:

@@ -73,7 +73,7 @@ class Reader:
             self._process.stdin.close()
 
     def read_all(
-        self, files: Sequence[str | Path | Unreadable], names: Sequence[str], begin: Callable[[int], None]
+        self, files: Sequence[str | Path | bytes | Unreadable], names: Sequence[str], begin: Callable[[int], None]
     ) -> list[Scan | Unreadable]:
         """As `scans.read_all`. Raises: ReaderDied."""
         if self._requests == 0:
@@ -122,13 +122,15 @@ for _ in range(PROCESSES):
 
 
 def read_all(
-    files: Sequence[str | Path], names: Sequence[str] = (), begin: Callable[[int], None] = lambda number: None
+    files: Sequence[str | Path | bytes], names: Sequence[str] = (), begin: Callable[[int], None] = lambda number: None
 ) -> list[Scan | Unreadable]:
-    """As `scans.read_all`, from any thread; a file that stops its decoder is one `Unreadable`.
+    """As `scans.read_all`, from any thread, bytes with names; a file that stops its decoder is one `Unreadable`.
 
     Waits while PROCESSES other requests are being read. Raises: RuntimeError if no process can be started.
     """
-    files: list[Path | Unreadable] = [Path(file) for file in files]  # Gradio's own kind of str would have it imported
+    files: list[Path | bytes | Unreadable] = [  # Gradio's own kind of str would have it imported
+        file if isinstance(file, bytes) else Path(file) for file in files
+    ]
     shown = [shown_name(name) for name in names or (file.name for file in files)]
     for _ in range(MAX_DEATHS):
         try:

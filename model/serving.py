@@ -1,0 +1,138 @@
+"""The weights that answer on the page and in the service, exchangeable while it runs.
+
+The first of these that can be loaded answers:
+
+1. weights that the administrator promoted: the folder promoted/ in the state folder (model/state.py);
+2. WEIGHTS of the environment, a folder;
+3. MODEL_REPO, "ORG/NAME" on the Hub, at MODEL_REVISION (model/hub.py);
+4. the weights that come with the program.
+
+Whenever it is not the first one asked for, `Origin.note` says so and why.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .state import state_folder
+
+if TYPE_CHECKING:
+    from .classifier import TumorClassifier
+
+PATIENCE = 10  # seconds for the Hub, 2 MB at 2 Mbit/s: meanwhile visitors wait, and there are other weights
+
+log = logging.getLogger(__name__)
+
+
+class ModelMissing(Exception):
+    """No weights could be loaded; the message is a sentence for the user."""
+
+
+class Origin(NamedTuple):
+    """What answers."""
+
+    name: str  # the repository on the Hub, or what the weights are called
+    revision: str | None = None  # the commit of that repository, or the start of the weights' sha256
+    date: str | None = None  # when they were trained, as in ISO 8601
+    note: str = ""  # a sentence or two when it is not what was asked for
+
+
+class Loaded(NamedTuple):
+    classifier: "TumorClassifier"
+    origin: Origin
+
+
+class ServedModel:
+    """The model that answers. Whoever asks for it before it is loaded waits; whoever has it keeps it when it is
+    replaced, so that each request is answered by one and the same.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: Future[Loaded] = Future()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether `wait` returns, or raises, at once."""
+        return self._loaded.done()
+
+    @property
+    def origin(self) -> Origin:
+        """What answers now; without a name while nothing does."""
+        loaded = self._loaded
+        return loaded.result().origin if loaded.done() and not loaded.exception() else Origin("")
+
+    def load(self) -> None:
+        """Load what the environment names, else the next best; once, in a thread of its own. Raises nothing."""
+        loaded, notes = self._loaded, []
+        for name, load in _sources():
+            try:
+                classifier, origin = load()
+            except ValueError as error:  # all that can be foreseen
+                notes.append(f"{name} cannot be used: {error}")
+                log.warning(notes[-1])
+                continue
+            except Exception:  # the next may work all the same, and this thread would die of it unseen
+                notes.append(f"{name} cannot be used; the server's log says why.")
+                log.exception(notes[-1])
+                continue
+            notes += [f"{name} answer instead."] * bool(notes) + [origin.note] * bool(origin.note)
+            loaded.set_result(Loaded(classifier, origin._replace(note=" ".join(notes))))
+            return
+        loaded.set_exception(ModelMissing("The model could not be loaded. The server's log says why."))
+
+    def wait(self) -> "TumorClassifier":
+        """The model that answers now. Raises: `ModelMissing`."""
+        return self._loaded.result().classifier
+
+    def replace(self, folder: Path) -> None:
+        """Answer with the weights in `folder` from now on. Raises: `WeightsUnavailable`; then nothing is replaced."""
+        replaced: Future[Loaded] = Future()
+        replaced.set_result(_from_folder(folder))
+        self._loaded = replaced
+
+
+def promoted_folder() -> Path:
+    """Where weights lie that the administrator promoted: `ServedModel.load` takes them before all others."""
+    return state_folder() / "promoted"
+
+
+def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
+    """What may answer, by name, the one that is asked for first."""
+    if promoted_folder().is_dir():
+        yield "The promoted weights", partial(_from_folder, promoted_folder())
+    if folder := os.environ.get("WEIGHTS"):
+        yield f"The weights in {Path(folder).name}", partial(_from_folder, Path(folder))
+    if repository := os.environ.get("MODEL_REPO"):
+        revision = os.environ.get("MODEL_REVISION")
+        yield f"The weights of {repository}", partial(_from_hub, repository, revision)
+    yield "The weights that come with the program", partial(_from_folder, None)
+
+
+def _from_folder(folder: Path | None) -> Loaded:
+    """The embedded weights if `folder` is None."""
+    from .classifier import EMBEDDED, TumorClassifier  # here: importing torch takes longer than opening the port
+    from .hub_failures import WeightsUnavailable
+
+    folder = folder or EMBEDDED
+    if not folder.is_dir():
+        raise WeightsUnavailable("there is no such folder. Check its name.")
+    try:
+        classifier = TumorClassifier.from_pretrained(folder)
+    except ValueError as error:  # where the folder lies is nothing for visitors
+        raise WeightsUnavailable(str(error).replace(str(folder), folder.name)) from error
+    digest = classifier.version.split()[-1]
+    return Loaded(classifier, Origin(classifier.config["name"], digest, classifier.config.get("trained")))
+
+
+def _from_hub(repository: str, revision: str | None) -> Loaded:
+    from .classifier import TumorClassifier
+    from .hub import fetch
+
+    weights = fetch(repository, revision, "int8", PATIENCE)
+    classifier = TumorClassifier.from_folder(weights.folder)
+    origin = Origin(weights.repository, weights.commit, classifier.config.get("trained"), weights.note)
+    return Loaded(classifier, origin)

@@ -1,0 +1,58 @@
+"""The FastAPI application: routes, limits and headers. app.py mounts the page on it."""
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from model.serving import ServedModel
+
+from . import predict, problems, status
+from .doors import ShutDoors
+from .headers import SendHeaders
+from .password import AskForPassword
+from .problems import SENTENCES, Problem
+from .rates import LimitRates
+from .seats import Seats
+from .shutdown import Drain, Traffic
+
+TITLE = "Brain tumor on MRI"
+DESCRIPTION = """Send slices, volumes or series of brain MRI; get calibrated probabilities of glioma, meningioma,
+pituitary tumor and no tumor, the classes that cannot be excluded, where the evidence lies; or a refusal and its reason.
+
+A research demo, not a medical device. Errors are problem details (RFC 9457)."""
+
+
+METHODS = {"/predict": "POST", "/model": "GET", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD", "/openapi.json": "GET"}
+
+
+def create_api(served: ServedModel, folder: Path | None = None) -> FastAPI:
+    """The service, with everything but the page.
+
+    Args: `served`, the model that answers; `folder` for uploads too large for memory (default: the system's).
+    Reads from the environment: PASSWORD, asked for everywhere but at the health checks; ALLOWED_ORIGINS, of other
+        sites' pages that may ask, separated by spaces; ADMIN_TOKEN, which opens where the password does.
+    """
+    api = FastAPI(title=TITLE, description=DESCRIPTION, version="1", docs_url=None, redoc_url=None)
+    api.state.seats, api.state.traffic = Seats(), Traffic()
+    problems.install(api)
+    api.include_router(predict.router(served, folder))
+    api.include_router(status.router(served))
+    for path, methods in METHODS.items():  # else the page, mounted behind, would say that there is no such address
+        refusal = Problem(405, "Method Not Allowed", SENTENCES[405], headers={"Allow": methods}).response()
+        api.router.routes.append(Route(path, refusal, include_in_schema=False))
+    api.add_middleware(ShutDoors)  # the last one added is the first one asked
+    api.add_middleware(LimitRates)
+    if password := os.environ.get("PASSWORD"):
+        api.add_middleware(AskForPassword, password=password, bearer=os.environ.get("ADMIN_TOKEN", ""))
+    api.add_middleware(
+        CORSMiddleware,  # Gradio's own would let in any origin, and switches itself off for this one
+        allow_origins=os.environ.get("ALLOWED_ORIGINS", "").split(),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+    )
+    api.add_middleware(Drain, traffic=api.state.traffic)
+    api.add_middleware(SendHeaders)
+    return api

@@ -1,0 +1,57 @@
+"""What a request brings: no more than a bound, no slower than another, and read to its end before it is refused."""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.types import Message, Receive
+
+from model import scans
+
+from .problems import Problem
+
+MAX_BODY = scans.MAX_BYTES + 28 * 2**20  # bytes of one request: the largest file with what wraps it, or many small ones
+IDLE_SECONDS = 20  # without a byte: a bad line stalls for a few, a client that only holds a place for ever
+DISCARDED = 8 * 2**20  # bytes of a refused request that are read: a client that still sends does not hear the refusal
+DISCARD_SECONDS = 2
+CLOSE = {"Connection": "close"}  # what follows on this connection would be the rest of the body
+
+
+class Body:
+    """An ASGI `receive` that refuses with 413 what grows beyond MAX_BODY and with 408 what stalls.
+
+    Args: `claimed`, the header Content-Length.
+    Attributes: `bytes`, how large it will be, MAX_BODY if it does not say.
+    """
+
+    def __init__(self, receive: Receive, claimed: str = ""):
+        self._receive = receive
+        self._taken, self._has_ended = 0, False
+        self.bytes = int(claimed) if claimed.isdecimal() else MAX_BODY
+
+    async def __call__(self) -> Message:
+        if self._has_ended:
+            return await self._receive()  # that the client is gone, whenever it goes
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                message = await self._next()
+        except TimeoutError:
+            detail = f"Nothing came for {IDLE_SECONDS} s. Check the connection and send the files again."
+            raise Problem(408, "Upload stalled", detail, headers=CLOSE) from None
+        if max(self.bytes, self._taken) > MAX_BODY:
+            detail = f"One request may bring up to {MAX_BODY // 2**20} MB. Send fewer files at once, or smaller ones."
+            raise Problem(413, "Too large", detail, headers=CLOSE)
+        return message
+
+    async def discard(self) -> None:
+        """Read what is still being sent, up to a bound: closing on it would tear the answer off as well."""
+        until = self._taken + DISCARDED
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while not self._has_ended and self._taken < until:
+                    await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        self._has_ended = not message.get("more_body", False)
+        return message

@@ -1,0 +1,65 @@
+"""How many requests are in the house: each takes a seat and waits for its turn, or is told when to come back."""
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+
+from model.wording import many
+
+from .problems import Problem, whole_seconds
+
+SEATS = 64  # for requests under way or waiting: a second's work in single slices, and as many as wait for the page
+SEAT_BYTES = 16 * 2**20  # that come with one seat: all that wait together hold up to a gigabyte
+MARGIN = 1  # workers more than cores, so that the cores have work while a file is being read in another process
+FIRST_GUESS = 0.1  # seconds that a request takes, until some were measured
+WEIGHT = 0.1  # of the last request in the mean: about ten back
+Answer = TypeVar("Answer")
+
+
+class Seats:
+    """The requests in the house, of which as many work at once as there are cores."""
+
+    def __init__(self, seats: int = SEATS, workers: int | None = None):
+        self.seats, self.workers = seats, workers or (os.cpu_count() or 1) + MARGIN
+        self.seconds = FIRST_GUESS  # that a request takes, a running mean
+        self._taken = self._requests = 0
+        self._turn: anyio.CapacityLimiter | None = None  # made in the event loop
+
+    @contextmanager
+    def taken_by(self, body_bytes: int) -> Iterator[None]:
+        """Hold the seats that a request with such a body needs. Raises: Problem if they are not free."""
+        needed = min(self.seats, 1 + body_bytes // SEAT_BYTES)
+        if self._taken + needed > self.seats:
+            wait = self.wait_seconds
+            others = many(self._requests, "request")
+            detail = f"The server has {others} to answer already. Send yours again in {whole_seconds(wait)} s."
+            raise Problem(503, "Too busy", detail, retry_after=wait)
+        self._taken += needed
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._taken -= needed
+            self._requests -= 1
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long all that are in the house now will take, by how long the last ones took."""
+        return self._requests * self.seconds / self.workers
+
+    async def work(self, job: Callable[[], Answer], is_wanted: Callable[[], Awaitable[bool]]) -> Answer | None:
+        """Run `job` in a thread when it is its turn; None if nobody waits for it any more by then."""
+        self._turn = self._turn or anyio.CapacityLimiter(self.workers)
+        async with self._turn:
+            if not await is_wanted():
+                return None
+            start = time.perf_counter()
+            try:
+                return await run_sync(job)
+            finally:
+                self.seconds += WEIGHT * (time.perf_counter() - start - self.seconds)

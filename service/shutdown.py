@@ -1,0 +1,97 @@
+"""An orderly end: told to stop, the server answers what it has begun, refuses what is new with 503, and goes."""
+
+import os
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .bodies import CLOSE, Body
+from .problems import Problem
+
+PATIENCE = 25  # seconds for what is under way: the largest upload, read and classified; systemd and Docker wait longer
+CLOSING_SECONDS = 1  # for connections that only listen, such as those of open pages
+RETRY_SECONDS = 10  # that a restart takes
+PROXIES = "127.0.0.1,::1"  # believed when they say who asks: those on this machine
+if "SPACE_ID" in os.environ:
+    PROXIES = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # a Space is reached through its inner network alone
+UNENDING = ("/gradio_api/heartbeat/",)  # open as long as a page is
+ALWAYS_OPEN = ("/healthz",)  # the process lives
+
+
+class Drain:
+    """ASGI middleware: counts requests under way and, once `closing`, lets no new one in."""
+
+    def __init__(self, app: ASGIApp, traffic: "Traffic"):
+        self.app, self.traffic = app, traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith((*UNENDING, *ALWAYS_OPEN)):
+            await self.app(scope, receive, send)
+            return
+        if self.traffic.closing:
+            await Body(receive).discard()
+            detail = f"The server is about to stop. Ask again in {RETRY_SECONDS} s."
+            problem = Problem(503, "Stopping", detail, retry_after=RETRY_SECONDS, headers=CLOSE)
+            await problem.response()(scope, receive, send)
+            return
+        self.traffic.inside += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.traffic.inside -= 1
+
+
+class Traffic:
+    """Whether new requests are let in, and how many are inside."""
+
+    def __init__(self) -> None:
+        self.closing, self.inside = False, 0
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that keeps its port open, and says 503 there, until what is under way is answered.
+
+    Args: `started`, called as soon as the port is open.
+    """
+
+    def __init__(self, config: uvicorn.Config, traffic: Traffic, started: Callable[[], object]):
+        super().__init__(config)
+        self.traffic, self.when_started = traffic, started
+        self._told: tuple[int, FrameType | None] | None = None
+        self._latest = 0.0
+
+    async def startup(self, sockets: list | None = None) -> None:
+        await super().startup(sockets)
+        self.when_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal lets nobody in any more, a second one ends everything at once."""
+        if self.traffic.closing:
+            super().handle_exit(sig, frame)
+            return
+        self.traffic.closing, self._told = True, (sig, frame)
+        self._latest = time.monotonic() + PATIENCE
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._told and (self.traffic.inside == 0 or time.monotonic() > self._latest):
+            told, self._told = self._told, None
+            super().handle_exit(*told)
+        return await super().on_tick(counter)
+
+
+def server_of(app: ASGIApp, traffic: Traffic, host: str, port: int, started: Callable[[], object]) -> Server:
+    """The server of `app`; `run` serves until a signal ends it. It logs no requests: who asks is nobody's business."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", PROXIES),
+        timeout_graceful_shutdown=CLOSING_SECONDS,
+    )
+    return Server(config, traffic, started)

@@ -1,0 +1,144 @@
+"""Measure start, latency, throughput and memory of the service on this machine, and print a table.
+
+    python -m tests.load                       all of it, about ten minutes; let nothing else run
+    python -m tests.load --seconds 10 --requests 500 --starts 1      a try
+
+Clients and server share the cores; the processor time of each is printed. Every client has an address of its own, as
+behind a trusted proxy, so that the rate limit of one client is not what is measured.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import count
+
+import numpy as np
+
+from tests.server import REPOSITORY
+
+from .clients import Reply, ask_for, form, get, percentiles, post
+from .processes import cpu_seconds, family, resident_mb, seconds_until, started
+from .slices import JPEG
+from .start import measure_start
+
+WARM_UP = 50  # requests before anything is measured: readers start, caches fill
+ALONE = 500  # requests of one client
+BARE_SECONDS = 15
+SAMPLES = 40  # looks at the memory during the long run
+PAGE_EVERY = 1.0  # seconds between two looks at the page under load
+BODY = form("slice.jpg", JPEG)
+
+
+def request(number: int) -> bytes:
+    """A request of one of many clients."""
+    return post("/predict", BODY, f"10.{number // 65536 % 256}.{number // 256 % 256}.{number % 256}")
+
+
+def main() -> None:
+    options = _parse()
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load before: {os.getloadavg()[0]:.1f}"
+    )
+    if options.starts:
+        _print_start(measure_start(options.starts))
+    bare = _bare(BARE_SECONDS)
+    with started(["app.py"]) as (process, port):
+        seconds_until(port, "/readyz", time.perf_counter())
+        asyncio.run(ask_for(port, request, 2, lambda sent: sent >= WARM_UP))
+        _row("one client, 512-pixel JPEG", _alone(port))
+        _row(f"{options.clients} clients for {options.seconds} s", _crowd(port, process.pid, options, bare))
+        _row(f"memory over {options.requests:,} requests", _memory(port, process.pid, options.requests))
+
+
+def _bare(seconds: float) -> float:
+    command = [sys.executable, "-m", "tests.load.bare", str(seconds)]
+    bare = float(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout)
+    _row("the model alone", f"{bare:.1f} slices/s")
+    return bare
+
+
+def _alone(port: int) -> str:
+    replies = asyncio.run(ask_for(port, request, 1, lambda sent: sent >= ALONE))
+    half, most = percentiles(replies)
+    return f"p50 {half:.1f} ms (bar 60), p95 {most:.1f} ms (bar 150); n {len(replies)}, {_statuses(replies)}"
+
+
+def _crowd(port: int, pid: int, options: argparse.Namespace, bare: float) -> str:
+    page: list[Reply] = []
+    until = time.perf_counter() + options.seconds
+
+    async def look_at_the_page() -> None:
+        while time.perf_counter() < until:
+            page.extend(await ask_for(port, lambda _: get("/"), 1, lambda sent: sent >= 1))
+            await asyncio.sleep(PAGE_EVERY)
+
+    async def run() -> list[Reply]:
+        asked = ask_for(port, request, options.clients, lambda _: time.perf_counter() >= until)
+        return (await asyncio.gather(asked, look_at_the_page()))[0]
+
+    before, mine, begin = cpu_seconds(family(pid)), time.process_time(), time.perf_counter()
+    replies = asyncio.run(run())
+    took = time.perf_counter() - begin
+    rate = sum(reply.status == 200 for reply in replies) / took
+    (half, most), (page_half, page_most) = percentiles(replies), percentiles(page)
+    return (
+        f"{rate:.1f} answers/s, {rate / bare:.2f} of the model alone (bar 0.80); p50 {half:.0f} ms, p95 {most:.0f} ms; "
+        f"{_statuses(replies)}; page p50 {page_half:.0f} ms, p95 {page_most:.0f} ms, {_statuses(page)}; "
+        f"cores: server {(cpu_seconds(family(pid)) - before) / took:.2f}, "
+        f"clients {(time.process_time() - mine) / took:.2f}"
+    )
+
+
+def _memory(port: int, pid: int, requests: int) -> str:
+    """Memory of all processes after each part of the requests, and the slope of a line through the second half."""
+    seen: list[tuple[int, float]] = []
+    numbers = count()
+    for part in range(1, SAMPLES + 1):
+        until = requests // SAMPLES
+        asyncio.run(ask_for(port, lambda _: request(next(numbers)), 4, lambda sent, until=until: sent >= until))
+        seen.append((part * until, resident_mb(family(pid))))
+    sent, held = np.array(seen[SAMPLES // 2 :]).T
+    slope = np.polyfit(sent / 1000, held, 1)[0]
+    stages = f"{seen[0][1]:.0f} MB, {held[0]:.0f} MB at half, {held[-1]:.0f} MB at the end"
+    return f"{stages}; {slope:+.2f} MB per 1,000 requests"
+
+
+def _statuses(replies: list[Reply]) -> str:
+    counts = Counter(reply.status or "broken" for reply in replies)
+    silent = sum(reply.status in (429, 503) and not reply.retry_after for reply in replies)
+    told = f", {silent} of them without Retry-After" if silent else ""
+    return " ".join(f"{status} x{number:,}" for status, number in sorted(counts.items(), key=str)) + told
+
+
+def _print_start(measured: dict[str, float]) -> None:
+    hello, page, ready = (measured[name] for name in ("hello", "page", "ready"))
+    _row("start: hello-world page of Gradio", f"{hello:.2f} s")
+    _row("start: this page", f"{page:.2f} s, x{page / hello:.2f} (bar 1.20)")
+    _row("start: first prediction possible", f"{ready:.2f} s, {ready - page:.2f} s later (bar 4)")
+    held, libraries = measured["rss"], measured["libraries_rss"]
+    _row(
+        "memory at rest",
+        f"{held:.0f} MB, x{held / libraries:.2f} of gradio and torch alone ({libraries:.0f}; bar 1.25)",
+    )
+
+
+def _row(what: str, measured: str) -> None:
+    print(f"| {what} | {measured} |", flush=True)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description="How the service bears load.")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=60, help="that all clients ask")
+    parser.add_argument("--requests", type=int, default=10_000, help="over which the memory is watched")
+    parser.add_argument("--starts", type=int, default=5, help="rounds of cold starts; 0 leaves them out")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What was published of Gradio's weaknesses does not work on the running page. Each test names its advisories."""
+
+import http.client
+import json
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.server import REPOSITORY
+
+EVIL = "https://evil.example"
+SCRIPTS = {
+    "evil.html": b"<script>alert(1)</script>",
+    "evil.svg": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+    "evil.xhtml": b'<html xmlns="http://www.w3.org/1999/xhtml"><script>alert(1)</script></html>',
+    "evil.js": b"alert(1)",
+}
+TARGETS = ["/etc/passwd", "app.py", "model/weights/config.json", "/proc/self/environ"]
+
+
+def get(url: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Ask for `path` as it stands: a client of higher level would tidy it up first."""
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    connection.putrequest("GET", path, skip_host="Host" in headers)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    told = response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+    connection.close()
+    return told
+
+
+def called(page: str, path: str, **more: str) -> str:
+    """What the page's endpoint tells of a file at `path`, as events."""
+    call = f"{page}gradio_api/call/predict"
+    data = {"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}, **more}]]}
+    return httpx.get(f"{call}/{httpx.post(call, json=data).json()['event_id']}", timeout=60).text
+
+
+@pytest.fixture
+def trap():
+    """A port that nobody has any business with: (its number, whether somebody knocked)."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+
+        def was_touched() -> bool:
+            try:
+                listening.accept()[0].close()
+            except BlockingIOError:
+                return False
+            return True
+
+        yield listening.getsockname()[1], was_touched
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "door",
+    [
+        *("/gradio_api/file=", "/gradio_api/file/", "/file=", "/static/", "/assets/", "/svelte/", "/theme/"),
+        *("/gradio_api/custom_component/gradio.components.html/client/component/", "/gradio_api/proxy=file://"),
+    ],
+)
+def test_no_path_leads_out(app_server, door, target):
+    """CVE-2023-51449, CVE-2024-1561, CVE-2024-0964, CVE-2024-12217, CVE-2026-28414: files of the server by path."""
+    climb = "../" * 12
+    for way in (target, climb + target.lstrip("/"), f"..%2f{target}", f"%2e%2e/{climb}{target}", f"..\\{target}"):
+        status, _, body = get(app_server, door + way)
+        assert status >= 400
+        assert b"root:" not in body and b"PATH=" not in body and b'"format_version"' not in body
+
+
+def test_no_call_takes_a_file_that_was_not_uploaded(app_server):
+    """CVE-2024-1728, CVE-2024-4941, CVE-2024-47868: files of the server as a component's value."""
+    for path in (*TARGETS, str(REPOSITORY / "examples" / "glioma_axial_t1c.png")):
+        told = called(app_server, path)
+        assert "event: error" in told and "unreadable" not in told
+
+
+@pytest.mark.parametrize("door", ["file=", "file/", "proxy=", "file=HTTP://x@", "stream/"])
+def test_nothing_is_fetched_from_a_url_in_a_path(app_server, trap, door):
+    """CVE-2023-51449, CVE-2024-4325, CVE-2024-4940, CVE-2026-28416: the server asks, or redirects, for a visitor."""
+    port, was_touched = trap
+    status, headers, _ = get(app_server, f"/gradio_api/{door}http://127.0.0.1:{port}/")
+    assert status == 404 and "location" not in headers
+    assert not was_touched()
+
+
+def test_nothing_is_fetched_from_a_url_in_a_call(app_server, trap):
+    """CVE-2024-4325, CVE-2024-47167, CVE-2024-48052: a URL as the path of an upload."""
+    port, was_touched = trap
+    for address in (f"http://127.0.0.1:{port}/a.png", f"http://localhost:{port}/a.png", f"http://[::1]:{port}/a.png"):
+        assert "event: error" in called(app_server, address, url=address)
+    assert not was_touched()
+
+
+@pytest.mark.parametrize(
+    "path", ["/monitoring", "/monitoring/", "/monitoring/summary", "/gradio_api/monitoring/summary"]
+)
+def test_nobody_sees_who_asks(app_server, path):
+    """CVE-2024-47168: the monitoring page was served although it was switched off."""
+    assert get(app_server, path)[0] == 404
+
+
+@pytest.mark.parametrize("origin", [EVIL, "null", "http://localhost.evil.example", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "demo.example"])
+def test_no_page_of_another_site_may_ask(app_server, origin, host):
+    """CVE-2024-47084, CVE-2024-47165, CVE-2024-1727: any origin was reflected, with credentials."""
+    for path in ("/", "/config", "/gradio_api/info", "/model"):
+        _, headers, _ = get(app_server, path, Host=host, Origin=origin, Cookie="a=b")
+        assert not [name for name in headers if name.startswith("access-control-allow")]
+    asked = {"Origin": origin, "Host": host, "Access-Control-Request-Method": "POST"}
+    preflight = httpx.options(f"{app_server}gradio_api/upload", headers=asked)
+    assert "access-control-allow-origin" not in preflight.headers
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_an_upload_never_comes_back_as_a_page(app_server, name):
+    """CVE-2024-47872: scripts in uploaded HTML, SVG and JavaScript ran in the page's name."""
+    (path,) = httpx.post(f"{app_server}gradio_api/upload", files={"files": (name, SCRIPTS[name], "text/html")}).json()
+    for _ in range(2):  # the second time after it was used, since Gradio trusts pictures of its own
+        status, headers, _ = get(app_server, f"/gradio_api/file={path}")
+        assert status == 200
+        assert headers["content-type"].partition(";")[0] == "application/octet-stream"
+        assert headers["content-disposition"].startswith("attachment")
+        assert headers["x-content-type-options"] == "nosniff" and "sandbox" in headers["content-security-policy"]
+        assert "event: complete" in called(app_server, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("component_server", "component_server/", "vibe-edit", "process_recording", "run-history/connect"),
+        *("dev/reload", "deep_link", "profiling/summary", "runs", "anything-new"),
+    ],
+)
+def test_no_door_is_open_that_nobody_needs(app_server, path):
+    """CVE-2024-1561, CVE-2024-47870 and what may come: routes that call methods, change or keep things."""
+    for method in ("GET", "POST"):
+        assert httpx.request(method, f"{app_server}gradio_api/{path}", json={}).status_code == 404
+    for shut in ("login", "logout", "login/huggingface"):
+        assert httpx.get(f"{app_server}{shut}").status_code == 404
+
+
+def test_settings_tell_no_paths_and_no_secrets(app_server):
+    """CVE-2023-25823, CVE-2024-2206: keys and addresses of the server in its configuration."""
+    config = httpx.get(f"{app_server}config").json()
+    assert "dependencies" in config
+    assert not {"share_token", "frpc", "app_id_secret"} & set(config)
+    assert "/etc/" not in json.dumps(config) and "PASSWORD" not in json.dumps(config)

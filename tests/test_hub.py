@@ -1,0 +1,344 @@
+"""Weights from the Hub: the real client against a local Hub that goes wrong on demand."""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import constants, snapshot_download
+
+from model import pins
+from model.classifier import EMBEDDED, TumorClassifier
+from model.hub import fetch, find_weights
+from model.hub_failures import WeightsUnavailable, why
+from model.quantization import CONFIG, FILES, make_config
+from tests.server import REPOSITORY, write_random_weights
+
+NAME = "hospital/tumors"
+WEIGHTS, FP32, METRICS = FILES["int8"], FILES["fp32"], "metrics.json"
+BRIEFLY = 0.3  # seconds that a Hub is waited for which shall not answer
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("STATE_FOLDER", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
+    """The files of an artefact, but for its network: nothing here runs it."""
+    metrics = {"weights_sha256": hashlib.sha256(content).hexdigest()}
+    config = make_config("tiny", 64, 0.06) | facts
+    files = {CONFIG: config, METRICS: metrics}
+    return {name: json.dumps(told).encode() for name, told in files.items()} | {WEIGHTS: content}
+
+
+@pytest.fixture
+def repository(hub):
+    """A repository with one artefact, the tag v1 at it, and what nobody should fetch."""
+    repository = hub.add(NAME)
+    rest = {"README.md": b"# Card", "pickle.bin": b"\x80", "roc.png": b"\x89PNG"}
+    repository.tags["v1"] = repository.commit(artifact() | rest).id
+    return repository
+
+
+def content(folder: Path) -> bytes:
+    return (folder / WEIGHTS).read_bytes()
+
+
+def refusal(source: str = NAME, *arguments, **named) -> str:
+    with pytest.raises(WeightsUnavailable) as error:
+        fetch(source, *arguments, **named)
+    return str(error.value)
+
+
+def asked(hub) -> list[str]:
+    """The requests that came since the last time."""
+    seen = [request for request in hub.faults.requests if "agent-harnesses" not in request]
+    hub.faults.requests.clear()
+    return seen
+
+
+def break_the_network(monkeypatch) -> None:
+    """Nothing listens where the client looks for the Hub."""
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    )
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path):
+    for name, told in artifact().items():
+        (tmp_path / name).write_bytes(told)
+    assert find_weights(tmp_path) == tmp_path
+    assert "has no revision v1" in refusal(str(tmp_path), "v1")
+    (tmp_path / WEIGHTS).write_bytes(b"others")
+    assert "is not of the weights beside it" in refusal(str(tmp_path))
+
+
+@pytest.mark.parametrize("source", ["nowhere", "/no/such/folder", "a/b/c", "./x/y"])
+def test_what_is_no_folder_and_no_repository_is_not_asked_for(hub, source):
+    assert "is no folder, and no repository on the Hub" in refusal(source)
+    assert asked(hub) == []
+
+
+def test_only_json_and_safetensors_come(hub, repository):
+    folder = find_weights(NAME)
+    assert {file.name for file in folder.iterdir()} == {CONFIG, METRICS, WEIGHTS}
+    fetched = [request for request in asked(hub) if request.startswith("GET") and "resolve" in request]
+    assert not any("README" in one or "bin" in one or "png" in one for one in fetched)
+
+
+def test_a_large_file_is_redirected_and_the_token_stays_behind(hub, repository):
+    assert content(find_weights(NAME)) == b"weights"  # the storage refuses whoever sends it a token
+    assert any(request.startswith("GET /storage/") for request in asked(hub))
+
+
+def test_a_repository_that_was_renamed_is_found_under_its_old_name(hub, repository):
+    hub.server.renamed["hospital/old"] = NAME
+    assert content(find_weights("hospital/old")) == b"weights"
+
+
+def test_one_precision_comes_alone_if_one_is_asked_for(hub, repository):
+    repository.commit({FP32: b"wide"})
+    assert not (fetch(NAME, "main", "int8").folder / FP32).exists()
+    assert (fetch(NAME, "main", "fp32").folder / FP32).read_bytes() == b"wide"
+    assert (find_weights(NAME, "main") / FP32).exists()
+
+
+def test_without_a_revision_the_commit_that_was_met_first_is_kept(hub, repository, state):
+    first = fetch(NAME)
+    repository.commit(artifact(b"newer"))
+    asked(hub)
+    assert fetch(NAME) == first
+    assert asked(hub) == []
+    assert json.loads((state / "pins.json").read_text())[NAME] == first.commit
+    assert content(fetch(NAME, "main").folder) == b"newer"  # asked for
+    assert fetch(NAME) == first  # no longer asked for
+    (state / "pins.json").unlink()
+    assert content(fetch(NAME).folder) == b"newer"
+
+
+def test_a_commit_is_taken_as_it_is_and_asked_for_once(hub, repository):
+    commit = repository.head.id
+    repository.commit(artifact(b"newer"))
+    assert content(fetch(NAME, commit).folder) == content(fetch(f"{NAME}@{commit}").folder) == b"weights"
+    asked(hub)
+    fetch(NAME, commit)
+    assert asked(hub) == []
+
+
+def test_a_branch_is_followed_and_the_log_says_that_it_can_move(hub, repository, caplog):
+    fetch(NAME, "main")
+    newer = repository.commit(artifact(b"newer")).id
+    with caplog.at_level(logging.WARNING, "model.hub"):
+        assert content(fetch(NAME, "main").folder) == b"newer"
+    assert f"{NAME}@main can be moved; it is commit {newer} now" in caplog.text
+
+
+def test_a_tag_names_its_commit(hub, repository):
+    repository.commit(artifact(b"newer"))
+    assert fetch(f"{NAME}@v1").commit == repository.tags["v1"]
+
+
+def test_an_unknown_revision_is_said_to_be_unknown(hub, repository):
+    assert "no branch, tag or commit is called that" in refusal(NAME, "v9")
+    assert "no branch, tag or commit is called that" in refusal(NAME, "f" * 40)
+
+
+def test_a_private_repository_needs_a_token_that_may_read(hub, repository, monkeypatch):
+    repository.private = True
+    monkeypatch.delenv("HF_TOKEN")
+    assert "or it is private" in refusal()
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    assert "does not accept the token" in refusal()
+    monkeypatch.setenv("HF_TOKEN", hub.read_token)
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_no_sentence_shows_a_token(hub, repository, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody_knows_this_one")
+    assert "hf_nobody" not in refusal()
+
+
+def test_a_name_without_a_repository_is_said_to_have_none(hub):
+    assert f"There is no {NAME}@main on the Hub" in refusal()
+
+
+def test_what_was_not_published_by_this_program_is_refused(hub):
+    hub.add(NAME).commit({CONFIG: artifact()[CONFIG]})
+    assert f"holds no {WEIGHTS}" in refusal()
+
+
+def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
+    hub.add(NAME).commit(artifact(format_version=99))
+    assert "these weights have format 99" in refusal()
+    assert len([request for request in asked(hub) if request.startswith("GET /storage/")]) == 1
+
+
+def test_a_hub_that_is_out_of_order_in_the_middle_is_given_up(hub, repository):
+    hub.faults.add("HEAD .*safetensors", status=503)
+    assert "within" in refusal(patience=BRIEFLY)
+
+
+def test_a_hub_that_is_out_of_order_from_the_start_says_so(hub, repository):
+    hub.faults.add("GET /api/models", status=502)
+    assert "out of order (status 502)" in refusal()
+
+
+def test_a_hub_that_does_not_answer_is_given_up(hub, repository):
+    hub.faults.add("GET /api/models", seconds=2 * BRIEFLY)
+    assert f"{NAME}@main within" in refusal(patience=BRIEFLY)
+
+
+def test_a_download_that_breaks_off_is_taken_up_again(hub, repository):
+    hub.faults.add("GET /storage/", keep_bytes=3, times=1)
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_a_download_that_breaks_off_each_time_is_given_up_and_leaves_nothing_behind(hub, repository):
+    hub.faults.add("GET /storage/", keep_bytes=0)
+    assert "within" in refusal(patience=BRIEFLY)
+    hub.faults.clear()
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_a_file_that_is_not_what_the_hub_lists_is_refused_and_not_used_later(hub, repository):
+    hub.faults.add("GET /storage/", content=b"W")
+    assert f"{WEIGHTS} of {NAME} arrives with another checksum" in refusal()
+    hub.faults.clear()
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_an_etag_that_is_not_of_the_content_is_refused_and_not_used_later(hub, repository):
+    hub.faults.add("HEAD .*safetensors", etag="0" * 64)
+    assert f"{WEIGHTS} of {NAME} arrives with another checksum" in refusal()
+    hub.faults.clear()
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_metrics_of_other_weights_are_refused(hub):
+    hub.add(NAME).commit(artifact() | {WEIGHTS: b"others"})
+    assert "arrives with another checksum" in refusal()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG, METRICS])
+def test_what_is_damaged_in_the_cache_is_fetched_again(hub, repository, name):
+    folder = find_weights(NAME)
+    before = (folder / name).read_bytes()
+    (folder / name).resolve().write_bytes(before[:-1] + b"?")
+    assert (find_weights(NAME) / name).read_bytes() == before
+
+
+def test_what_is_damaged_in_the_cache_is_not_used_when_the_hub_cannot_be_reached(hub, repository, monkeypatch):
+    (find_weights(NAME) / WEIGHTS).resolve().write_bytes(b"damaged")
+    break_the_network(monkeypatch)
+    assert "cannot be reached" in refusal()
+
+
+def test_offline_what_is_in_the_cache_is_used_and_the_hub_is_not_asked(hub, repository, monkeypatch):
+    fetch(NAME, "v1")
+    asked(hub)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    again = fetch(NAME, "v1")
+    assert content(again.folder) == b"weights"
+    assert "HF_HUB_OFFLINE is set" in again.note and "before is used instead" in again.note
+    assert asked(hub) == []
+
+
+def test_offline_with_an_empty_cache_says_what_to_do(hub, repository, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "copy the cache of a machine that has it" in refusal()
+    assert asked(hub) == []
+
+
+def test_offline_a_cache_that_another_program_filled_is_used(hub, repository, monkeypatch):
+    snapshot_download(NAME)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_a_branch_whose_newest_commit_is_of_no_use_stays_at_the_last_one(hub, repository):
+    fetch(NAME, "main")
+    repository.commit(artifact(b"newer", format_version=99))
+    last = fetch(NAME, "main")
+    assert content(last.folder) == b"weights"
+    assert "format 99" in last.note and "What hospital/tumors@main was before" in last.note
+
+
+def test_where_nothing_can_be_written_the_weights_come_all_the_same(hub, repository, state, caplog):
+    state.write_text("a file, where a folder is wanted")
+    assert content(find_weights(NAME)) == b"weights"
+    assert "Set STATE_FOLDER" in caplog.text
+
+
+def test_a_damaged_memory_of_commits_is_started_anew(hub, repository, state):
+    state.mkdir()
+    (state / "pins.json").write_text("[")
+    fetch(NAME)
+    assert pins.find(NAME) == repository.head.id
+
+
+def test_two_at_once_get_the_same(hub, repository):
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(fetch(NAME))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 2 and got[0] == got[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(28, "No space left on device"), "Make room"),
+        (PermissionError(13, "Permission denied"), "HF_HOME"),
+        (TimeoutError(), "Check the network"),
+        (KeyError("sha"), "Check HF_ENDPOINT"),
+    ],
+)
+def test_each_failure_has_a_remedy(error, remedy):
+    assert remedy in why(error, NAME)
+
+
+def test_without_a_source_the_embedded_weights_are_loaded_and_have_no_revision(weights):
+    assert TumorClassifier.from_pretrained().folder == EMBEDDED
+    with pytest.raises(WeightsUnavailable, match="has no revision v1"):
+        TumorClassifier.from_pretrained(revision="v1")
+
+
+LOAD = """
+import json, sys
+import numpy as np
+from model.classifier import TumorClassifier
+slices = list(np.load(sys.argv[2]))
+classifier = TumorClassifier.from_pretrained(sys.argv[1])
+print(json.dumps([classifier.version, [prediction.as_dict() for prediction in classifier.predict(slices)]]))
+"""
+
+
+def test_a_fresh_process_with_an_empty_cache_predicts_the_same(
+    hub, state, tmp_path, draw_head: Callable[[int], np.ndarray]
+):
+    folder = write_random_weights(tmp_path, temperature=1.0)
+    hub.add(NAME).commit({name: (folder / name).read_bytes() for name in (CONFIG, WEIGHTS)})
+    slices = np.stack([draw_head(seed) for seed in range(2)])
+    np.save(tmp_path / "slices.npy", slices)
+    expected = TumorClassifier.from_folder(folder)
+    answers = [prediction.as_dict() for prediction in expected.predict(list(slices))]
+
+    command = [sys.executable, "-c", LOAD, NAME, str(tmp_path / "slices.npy")]
+    fresh = hub.environment | {"STATE_FOLDER": str(state), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=os.environ | fresh, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [expected.version, answers]
+    assert hub.home.is_dir()

@@ -1,0 +1,138 @@
+"""How much one client may ask, how many may wait, and that what they are told about waiting is true."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import rates, seats
+from service.problems import Problem
+from service.rates import RateLimit, client_of
+from service.seats import SEAT_BYTES, Seats
+from tests.test_service_predict import problem_of
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(pauses=st.lists(st.floats(0, 3), max_size=80), burst=st.integers(1, 5))
+def test_nobody_gets_more_than_a_burst_and_the_rate(pauses, burst):
+    clock = Clock()
+    limit, admitted = RateLimit(2, burst, clock), []
+    for pause in pauses:
+        clock.now += pause
+        if not limit.wait_seconds("a"):
+            admitted.append(clock.now)
+    for first, begin in enumerate(admitted):
+        for last in range(first, len(admitted)):
+            assert last - first + 1 <= burst + 2 * (admitted[last] - begin) + 1e-6
+
+
+@given(pauses=st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_whoever_waits_as_long_as_told_is_let_in_and_not_a_moment_before(pauses):
+    clock = Clock()
+    limit = RateLimit(2, 3, clock)
+    for pause in pauses:
+        clock.now += pause
+        told = limit.wait_seconds("a")
+        if told:
+            clock.now += told - 1e-6
+            assert limit.wait_seconds("a") > 0
+            clock.now += 2e-6
+            assert limit.wait_seconds("a") == 0
+
+
+def test_clients_do_not_share_their_rate_and_are_forgotten_in_time(monkeypatch):
+    monkeypatch.setattr(rates, "MAX_CLIENTS", 3)
+    limit = RateLimit(1, 1, Clock())
+    for client in "abcd":
+        assert limit.wait_seconds(client) == 0
+    assert limit.wait_seconds("d") > 0 and limit.wait_seconds("a") == 0
+
+
+def test_a_client_is_an_address_or_a_network_of_ipv6():
+    assert client_of({"client": ("192.0.2.7", 1)}) == "192.0.2.7"
+    assert client_of({"client": ("2001:db8::1", 1)}) == client_of({"client": ("2001:db8::2", 1)})
+    assert client_of({"client": ("2001:db8:0:1::1", 1)}) != client_of({"client": ("2001:db8::1", 1)})
+
+
+def test_whoever_sends_too_fast_is_told_when_to_go_on(api, monkeypatch):
+    monkeypatch.setattr(rates, "BURST", 3)
+    monkeypatch.setattr(rates, "PER_SECOND", 0.001)
+    assert [api.post("/predict", json={}).status_code for _ in range(3)] == [415] * 3
+    response = api.post("/predict", json={})
+    assert response.headers["retry-after"] in problem_of(response, 429)["detail"]
+    assert 990 < int(response.headers["retry-after"]) <= 1000
+    problem_of(api.post("/gradio_api/upload"), 429)
+    assert api.get("/healthz").status_code == 200
+
+
+def test_seats_are_refused_when_taken_with_the_time_that_those_before_need():
+    house = Seats(seats=2, workers=1)
+    house.seconds = 7.0
+    with house.taken_by(0), house.taken_by(0):
+        with pytest.raises(Problem) as refused, house.taken_by(0):
+            pass
+        assert refused.value.status_code == 503 and refused.value.headers["Retry-After"] == "14"
+    with house.taken_by(0):
+        assert house.wait_seconds == 7
+
+
+def test_large_bodies_take_more_seats_and_one_alone_always_finds_room():
+    house = Seats(seats=3)
+    with house.taken_by(SEAT_BYTES), pytest.raises(Problem), house.taken_by(SEAT_BYTES):
+        pass
+    with house.taken_by(100 * SEAT_BYTES):
+        pass
+
+
+def test_work_is_done_in_turn_and_not_for_those_who_left():
+    house, begun, most_at_once = Seats(workers=1), [], []
+
+    async def work(number: int, stays: bool):
+        async def is_wanted():
+            return stays
+
+        def job():
+            begun.append(number)
+            most_at_once.append(house._turn.borrowed_tokens)
+            return number
+
+        return await house.work(job, is_wanted)
+
+    async def all_at_once():
+        return await asyncio.gather(*(work(number, number != 1) for number in range(4)))
+
+    assert asyncio.run(all_at_once()) == [0, None, 2, 3]
+    assert begun == [0, 2, 3] and set(most_at_once) == {1}
+
+
+def test_the_waiting_time_follows_what_requests_really_take(monkeypatch):
+    house, now = Seats(workers=1), Clock()
+    monkeypatch.setattr(seats.time, "perf_counter", now)
+
+    async def is_wanted():
+        return True
+
+    def job():
+        now.now += 4
+
+    async def many():
+        for _ in range(60):
+            await house.work(job, is_wanted)
+
+    asyncio.run(many())
+    assert house.seconds == pytest.approx(4, rel=0.01)
+
+
+def test_a_full_house_says_so(api):
+    house = api.app.state.seats
+    with house.taken_by(house.seats * SEAT_BYTES):
+        response = api.post("/predict", files={"files": b"x"})
+    assert response.headers["retry-after"] in problem_of(response, 503)["detail"]
+    problem_of(api.post("/predict", files={"files": b"x"}), 415)

@@ -1,0 +1,219 @@
+"""Which weights answer, what is said of them, and how they are exchanged while others answer."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from model import classifier as classifier_module
+from model import pins
+from model.quantization import CONFIG, FILES
+from model.serving import ModelMissing, Origin, ServedModel, promoted_folder
+from tests.server import REPOSITORY, write_random_weights
+
+NAME = "hospital/tumors"
+EMBEDDED_ANSWER = "The weights that come with the program answer instead."
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp("random"), temperature=1.0, trained="2026-11-21")
+
+
+@pytest.fixture
+def named_weights(random_weights) -> Callable[[Path, str], Path]:
+    """(folder to be made, name) -> the folder with weights of that name."""
+
+    def copy(folder: Path, name: str) -> Path:
+        shutil.copytree(random_weights, folder)
+        change_config(folder, name=name)
+        return folder
+
+    return copy
+
+
+def change_config(folder: Path, **facts) -> bytes:
+    """What config.json says from now on."""
+    changed = json.dumps(json.loads((folder / CONFIG).read_text()) | facts)
+    (folder / CONFIG).write_text(changed)
+    return changed.encode()
+
+
+@pytest.fixture(autouse=True)
+def embedded(named_weights, tmp_path, monkeypatch) -> Path:
+    """Random weights in place of those that come with the program, and an environment that asks for nothing."""
+    for name in ("WEIGHTS", "MODEL_REPO", "MODEL_REVISION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STATE_FOLDER", str(tmp_path / "state"))
+    folder = named_weights(tmp_path / "embedded", "embedded")
+    monkeypatch.setattr(classifier_module, "EMBEDDED", folder)
+    return folder
+
+
+@pytest.fixture
+def other(named_weights, tmp_path) -> Path:
+    return named_weights(tmp_path / "other", "other")
+
+
+@pytest.fixture
+def published(hub, other, monkeypatch):
+    """Weights on the Hub, and the environment that asks for them."""
+    repository = hub.add(NAME)
+    repository.commit({name: (other / name).read_bytes() for name in (CONFIG, FILES["int8"])})
+    monkeypatch.setenv("MODEL_REPO", NAME)
+    return repository
+
+
+def loaded() -> ServedModel:
+    served = ServedModel()
+    served.load()
+    return served
+
+
+def answering(served: ServedModel) -> str:
+    return served.wait().config["name"]
+
+
+def test_the_embedded_weights_answer_when_no_others_are_asked_for():
+    served = loaded()
+    digest = served.wait().version.split()[-1]
+    assert served.origin == Origin("embedded", digest, "2026-11-21", note="")
+
+
+def test_a_folder_answers_when_it_is_asked_for(other, monkeypatch):
+    monkeypatch.setenv("WEIGHTS", str(other))
+    served = loaded()
+    assert answering(served) == served.origin.name == "other" and not served.origin.note
+
+
+def test_a_repository_answers_with_its_commit(published):
+    served = loaded()
+    assert answering(served) == "other"
+    assert served.origin == Origin(NAME, published.head.id, "2026-11-21", note="")
+
+
+def test_a_revision_is_what_is_asked_for(published, embedded, monkeypatch):
+    first = published.head.id
+    published.commit({CONFIG: (embedded / CONFIG).read_bytes()})
+    monkeypatch.setenv("MODEL_REVISION", first)
+    assert loaded().origin.revision == first
+
+
+def test_promoted_weights_come_before_all_others(published, named_weights, other, monkeypatch):
+    monkeypatch.setenv("WEIGHTS", str(other))
+    named_weights(promoted_folder(), "promoted")
+    assert answering(loaded()) == "promoted"
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "empty"])
+def test_where_a_folder_holds_no_weights_the_embedded_ones_answer_and_the_page_is_told(folder, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("WEIGHTS", str(tmp_path / folder))
+    served = loaded()
+    assert answering(served) == "embedded"
+    assert served.origin.note.startswith(f"The weights in {folder} cannot be used: ")
+    assert served.origin.note.endswith(EMBEDDED_ANSWER)
+    assert str(tmp_path) not in served.origin.note
+
+
+def test_damaged_promoted_weights_give_way_to_the_next_that_are_asked_for(published, named_weights):
+    named_weights(promoted_folder(), "promoted")
+    (promoted_folder() / FILES["int8"]).write_bytes(b"damaged")
+    served = loaded()
+    assert answering(served) == "other"
+    assert served.origin.note.startswith("The promoted weights cannot be used: ")
+    assert served.origin.note.endswith(f"The weights of {NAME} answer instead.")
+
+
+def test_without_a_way_to_the_hub_the_embedded_weights_answer(published, hub, monkeypatch):
+    hub.faults.add("GET /api/models", status=503)
+    note = loaded().origin.note
+    assert "The Hub is out of order (status 503)" in note and note.endswith(EMBEDDED_ANSWER)
+
+
+def test_without_a_way_to_the_hub_the_cached_weights_answer_and_nothing_is_asked(published, hub, monkeypatch):
+    loaded()
+    hub.faults.requests.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert loaded().origin == Origin(NAME, published.head.id, "2026-11-21", note="")
+    assert hub.faults.requests == []
+
+
+def test_weights_of_a_newer_format_are_refused_with_a_sentence(published, other):
+    published.commit({CONFIG: change_config(other, format_version=99)})
+    served = loaded()
+    assert answering(served) == "embedded"
+    assert "these weights have format 99; this program reads format" in served.origin.note
+
+
+def test_damaged_weights_from_the_hub_are_not_served(published, hub):
+    hub.faults.add("GET /storage/", content=b"damaged")
+    served = loaded()
+    assert answering(served) == "embedded"
+    assert "with another checksum" in served.origin.note
+
+
+def test_what_nobody_foresaw_keeps_its_text_to_itself(published, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(pins, "find", fail)
+    served = loaded()
+    assert answering(served) == "embedded"
+    assert "secret" not in served.origin.note and "secret" in caplog.text
+
+
+def test_without_any_weights_nobody_waits_for_ever(embedded):
+    (embedded / CONFIG).unlink()
+    served = ServedModel()
+    assert not served.is_loaded
+    served.load()
+    assert served.is_loaded and served.origin.name == ""
+    with pytest.raises(ModelMissing, match="could not be loaded"):
+        served.wait()
+
+
+def test_who_asks_before_the_weights_are_loaded_waits_for_them():
+    served, got = ServedModel(), []
+    waiting = threading.Thread(target=lambda: got.append(served.wait()))
+    waiting.start()
+    served.load()
+    waiting.join()
+    assert got == [served.wait()]
+
+
+def test_replaced_weights_answer_from_then_on_and_a_request_under_way_keeps_the_old(other):
+    served = loaded()
+    under_way = served.wait()
+    served.replace(other)
+    assert answering(served) == served.origin.name == "other"
+    assert under_way.config["name"] == "embedded"
+
+
+def test_damaged_weights_replace_nothing(other):
+    served = loaded()
+    (other / FILES["int8"]).write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="missing or damaged"):
+        served.replace(other)
+    assert answering(served) == "embedded"
+
+
+def test_weights_replace_those_that_could_not_be_loaded(embedded, other):
+    (embedded / CONFIG).unlink()
+    served = loaded()
+    served.replace(other)
+    assert answering(served) == "other"
+
+
+def test_neither_torch_nor_the_hub_s_client_is_imported_before_the_weights_are_loaded():
+    script = "import sys, model.serving; print(sorted({'torch', 'huggingface_hub'} & set(sys.modules)))"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=REPOSITORY, env=os.environ, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.strip() == "[]"
