@@ -119,7 +119,6 @@ class TumorNet(nn.Module):
     def __init__(self, dropout: float = 0.0, frozen: int = 0):
         super().__init__()
         tumor_types = len(CLASSES) - 1
-        self.frozen = frozen
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN))
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD))
         self.features = body()
@@ -133,7 +132,13 @@ class TumorNet(nn.Module):
         for head in (self.score_near, self.score_wide):
             nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(head.bias)
-        self.features[:frozen].requires_grad_(False)
+        self.freeze(frozen)
+
+    def freeze(self, parts: int) -> None:
+        """From now on the first `parts` of the body keep what they are, and all else is trained."""
+        self.frozen = parts
+        self.features.requires_grad_(True)
+        self.features[:parts].requires_grad_(False)
 
     def train(self, mode: bool = True) -> "TumorNet":
         super().train(mode)

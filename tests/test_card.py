@@ -10,10 +10,20 @@ import pytest
 from huggingface_hub import ModelCard
 
 from model import CLASSES
-from training import compare, cross_validate, probes, seeds
+from training import seeds
 from training.bootstrap import mean_with_interval
-from training.card import count_by_source, model_card, readme_numbers, study
+from training.card import (
+    comparison,
+    count_by_source,
+    cross_validation,
+    making,
+    model_card,
+    readme_numbers,
+    shortcuts,
+    study,
+)
 from training.card.__main__ import BEGIN, END, add_section, filled, main
+from training.card.energy import energy
 from training.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 from training.localization import box_masks, evidence_figures
 from training.markdown import NOT_MEASURED
@@ -31,11 +41,11 @@ CONFIG = {
     "study": STUDY,
 }
 OF_OTHERS = {  # sections whose text is that of another module
-    "leave_source_out": cross_validate,
-    "folds": cross_validate,
-    "figshare": cross_validate,
-    "probes": probes,
-    "comparison": compare,
+    "leave_source_out": cross_validation,
+    "folds": cross_validation,
+    "figshare": cross_validation,
+    "probes": shortcuts,
+    "comparison": comparison,
 }
 README = f"# Title\n\nBefore.\n{BEGIN}\nold numbers\n{END}\nAfter.\n"
 
@@ -114,7 +124,7 @@ def metrics():
 @pytest.fixture(autouse=True)
 def others(monkeypatch):
     """Instead of the text of other modules, one that names the section it is of."""
-    for module in (cross_validate, probes, compare):
+    for module in (cross_validation, shortcuts, comparison):
         monkeypatch.setattr(module, "markdown", lambda result: f"[as measured: {result['figure']}]")
 
 
@@ -218,10 +228,13 @@ def test_how_it_was_trained_follows_from_the_settings(metrics):
         "frozen": 4,
         "transplants_from": 0.68,
         "blanked": 0.04,
+        "volumes": "healthy",
+        "volume_share": 0.08,
     }
     text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"settings": settings}}, [])
     assert (
         "4% of the heads train with their inside painted over" in text
+        and "8% of the heads are tumor-free slices of healthy volumes" in text
         and "From random weights. " in text
         and "ImageNet" not in text
         and "After 68% of the run, lesions" in text
@@ -283,6 +296,54 @@ def test_sources_are_counted_by_image_and_group(metrics):
     assert "| 2,164 (160) | 444 (34) | 0 (0) |" in model_card(CONFIG, metrics, [])
 
 
+def test_only_sources_that_took_part_are_named_and_nobodys_own_are_not_called_published(metrics):
+    own = {"ward 7": {"train": {"images": 30, "groups": 12}}, "figshare": {"val": {"images": 4, "groups": 2}}}
+    text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"sources": own}}, [])
+    assert "| ward 7 | not published | its own images | 30 (12) | 0 (0) | 0 (0) |" in text
+    assert ModelCard(text).data.datasets == ["figshare-1512427"] and "Navoneel" not in text
+    text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"sources": {"ward 7": {}}}}, [])
+    assert ModelCard(text).data.datasets is None
+    rest = {name: part for name, part in metrics.items() if name not in ("external", "vendor")}
+    assert "Only measured" not in model_card(CONFIG, rest, [])
+
+
+@pytest.mark.parametrize(
+    ("init", "base"),
+    [("hospital/net", "hospital/net"), ("hospital/net@v1", "hospital/net"), ("runs/start.pt", None), ("tuned", None)],
+)
+def test_weights_tuned_from_published_ones_name_them(metrics, init, base):
+    settings = metrics["training"]["settings"] | {"init": init}
+    text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"settings": settings}}, [])
+    assert ModelCard(text).data.base_model == base
+
+
+def test_card_tells_to_load_the_weights_from_where_they_are_published(metrics):
+    assert 'from_pretrained("model/weights")' in model_card(CONFIG, metrics, [])
+    assert 'from_pretrained("hospital/net")' in model_card(CONFIG, metrics, [], "hospital/net")
+
+
+def test_command_that_trains_it_gives_every_setting(metrics):
+    text = model_card(CONFIG, metrics, [])
+    command = text.split("```sh\n")[1].split("```")[0].replace("\\\n", " ").split()
+    assert command[:3] == ["python", "-m", "training.train"]
+    assert dict(zip(command[3::2], command[4::2], strict=True)) == {
+        **{"--data": "pool", "--epochs": "20", "--phantoms": "1200", "--init": "imagenet", "--frozen": "4"},
+        **{"--position_weight": "0.5", "--transplants_from": "0.0"},
+    }
+
+
+def test_energy_is_an_estimate_from_hours_and_watts():
+    hardware = {"processor": "Some CPU", "cores": 4, "memory_gib": 10}
+    run = {"seconds": 7200, "hardware": hardware, "settings": {"threads": 1}}
+    assert energy(run).startswith("about 0.053 kWh")  # 2 h x (12 W + 10 x 0.3725 W) x 1.67
+    assert "4 cores x 12 W" in energy(run | {"settings": {"threads": 0}})
+    gpus = run | {"hardware": hardware | {"gpu": "NVIDIA H100 80GB HBM3"}, "starts": [{"processes": 2}]}
+    assert "2 x 700 W + 2 cores x 12 W" in energy(gpus) and "an estimate" in energy(gpus)
+    unknown = run | {"hardware": hardware | {"gpu": "Another GPU"}}
+    assert energy(unknown).startswith("not estimated: the power of Another GPU")
+    assert energy({"hardware": hardware}) is None
+
+
 def test_numbers_go_between_the_marks_and_nowhere_else():
     assert filled(README, "new") == README.replace("old numbers", "new")
     for broken in ("no marks", f"{END}\n{BEGIN}", README + README):
@@ -340,3 +401,14 @@ def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):
         add_section(tmp_path / "metrics.json", "external", tmp_path / "report.json")
     with pytest.raises(ValueError, match="external, vendor, speed"):
         add_section(tmp_path / "metrics.json", "test", tmp_path / "report.json")
+
+
+def test_figures_of_another_recipe_are_told_as_such(metrics):
+    own = {"epochs": 14, "seed": 2, "volumes": "healthy", "blanked": 0.04}
+    told = making.differences({"epochs": 4, "seed": 0, "volumes": ""}, own)
+    assert "epochs 4 instead of 14" in told and "before there was blanked" in told and "seed" not in told
+    assert "volumes none instead of healthy" in told
+    assert making.differences(own | {"seed": 5}, own) == ""
+    metrics["training"]["settings"] |= {"epochs": 14}
+    metrics["folds"]["settings"] = metrics["training"]["settings"] | {"epochs": 4}
+    assert "epochs 4 instead of 14" in model_card(CONFIG, metrics, [])

@@ -15,21 +15,11 @@ from torch import nn
 from model import NO_TUMOR
 from tests.server import write_random_weights
 from training import benchmark, compare
-from training.baselines import (
-    BASELINES,
-    Baseline,
-    Budget,
-    Squares,
-    answer,
-    as_served,
-    file_bytes,
-    fit_baseline,
-    flip_rotate_shift,
-    from_imagenet,
-    tinyvgg,
-)
-from training.compare import NAMES, epochs_within, figures, latency, main, markdown
+from training.baselines import BASELINES, Baseline, flip_rotate_shift, from_imagenet, tinyvgg
+from training.card.comparison import NAMES, markdown
+from training.compare import epochs_within, figures, latency, main
 from training.data import LABELS, Dataset, Record
+from training.fit_baseline import Budget, Squares, answer, as_served, file_bytes, fit_baseline
 from training.losses import PARTIAL
 from training.phantoms import write_phantom_dataset
 from training.settings import Settings
@@ -186,8 +176,8 @@ def test_ours_trains_for_the_epochs_that_a_first_one_says_will_fit(tmp_path, mon
         Path(settings.out).mkdir(parents=True)
         (Path(settings.out) / "history.jsonl").write_text(json.dumps(line) + "\n")
 
-    monkeypatch.setattr("training.train.fit", fit)
-    monkeypatch.setattr("training.train.train", lambda settings, resume: runs.append(settings))
+    monkeypatch.setattr(compare, "fit", fit)
+    monkeypatch.setattr(compare, "train", lambda settings, resume: runs.append(settings))
     nothing = Dataset(tmp_path, [])
     protocol = compare.Protocol("vendor", tmp_path, nothing, nothing, nothing)
     monkeypatch.setattr(compare, "image_size_at", lambda *_: 160)

@@ -57,15 +57,15 @@ def test_every_figure_equals_that_of_scikit_learn():
 
 def test_weighted_resamples_equal_measuring_the_repeated_images():
     """The bootstrap's weights against what they stand for: the images written out as often as their group was drawn."""
-    from training.metrics import _statistics
+    from training.metrics import statistics
 
     probabilities, labels, groups = answers(n=80)
     weights = resample_weights(np.array(groups, dtype=object), resamples=3, seed=1)
-    by_weight = _statistics(probabilities, labels, 0.5, weights)
+    by_weight = statistics(probabilities, labels, 0.5, weights)
     for row, weight in enumerate(weights):
         again = np.repeat(np.arange(80), weight.astype(int))
         assert len(set(weight[:4])) == 1  # one group, one weight
-        written_out = _statistics(probabilities[again], labels[again], 0.5, np.ones((1, len(again))))
+        written_out = statistics(probabilities[again], labels[again], 0.5, np.ones((1, len(again))))
         for name, value in written_out.items():
             np.testing.assert_allclose(by_weight[name][row], value[0], err_msg=name)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model import CLASSES
 from model.classifier import TumorClassifier
@@ -22,8 +23,10 @@ from training.checkpoint import load_checkpoint
 from training.data import DataError
 from training.evaluate import main as evaluate_main
 from training.phantoms import write_phantom_dataset
-from training.schedules import image_size_at, learning_rate_at
+from training.optimization import make_optimizer
+from training.schedules import drops, image_size_at, learning_rate_at
 from training.settings import Settings, parse_settings
+from training.validate import score
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = {"size": 64, "smallest_size": 64, "epochs": 3, "batch": 16, "phantoms": 0, "warmup_epochs": 0.5}
@@ -140,6 +143,17 @@ def test_fine_tuning_starts_from_an_artefact(settings, tmp_path):
         ["--copies", "some"],
         ["--batch", "0"],
         ["--compile", "no"],
+        ["--unfreeze_at", "2"],
+        ["--schedule", "sawtooth"],
+        ["--plateau_factor", "1"],
+        ["--plateau_patience", "-1"],
+        ["--save_minutes", "-1"],
+        ["--log_every", "0"],
+        ["--decay", "none"],
+        ["--class_weights", "1,2,3"],
+        ["--class_weights", "0,0,0,0"],
+        ["--class_weights", "1,1,nan,1"],
+        ["--shards", "7"],
     ],
 )
 def test_unknown_or_impossible_settings_are_refused(options):
@@ -177,10 +191,80 @@ def test_checkpoints_refuse_code(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_only_the_head_trains_until_the_body_is_unfrozen(settings):
+    run = train.fit(dataclasses.replace(settings, unfreeze_at=1.0, epochs=1))
+    torch.manual_seed(settings.seed)
+    fresh, trained = TumorNet(settings.dropout).state_dict(), load_checkpoint(run / "best.pt")
+    changed = {name for name, tensor in trained.items() if not torch.equal(tensor, fresh[name])}
+    assert changed and not [name for name in changed if name.startswith("features.")]
+
+    halfway = dataclasses.replace(settings, unfreeze_at=0.5, epochs=2, out=f"{settings.out}-halfway")
+    trained = load_checkpoint(train.fit(halfway) / "checkpoint.pt")["net"]
+    assert not torch.equal(trained["features.17.conv.2.weight"], fresh["features.17.conv.2.weight"])
+
+
+def test_the_settings_of_older_recipes_steer_the_run_and_its_curves_are_seen(settings, capsys):
+    older = {"schedule": "plateau", "plateau_patience": 0, "plateau_factor": 0.5, "decay": "l2", "epochs": 4}
+    older |= {"class_weights": "balanced", "warmup_epochs": 0.0, "log_every": 1, "learning_rate": 1e-9}
+    run = train.fit(dataclasses.replace(settings, **older), plot=True)
+    lines = without_times(run)
+    scores = [score(line) for line in lines]
+    fallen = [drops(scores[:epoch], patience=0) for epoch in range(4)]
+    assert fallen[3] > 0  # with such a rate no epoch is better than the one before
+    assert [line["learning_rate"] for line in lines] == pytest.approx([1e-9 * 0.5**count for count in fallen])
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    told = capsys.readouterr().out
+    assert "recall, meningioma" in told and "images/s" in told
+
+    board = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0}).Reload()
+    wanted = {"train/loss", "train/position_loss", "train/learning_rate", "val_recall_glioma", "val_ece"}
+    assert wanted <= set(board.Tags()["scalars"])
+    assert len(board.Scalars("train/loss")) == board.Scalars("train/loss")[-1].step
+    assert len(board.Images("evidence of a glioma")) == 4
+
+
+def test_a_run_stops_early_and_keeps_its_best_weights(settings):
+    run = train.fit(dataclasses.replace(settings, patience=1, epochs=9, learning_rate=1e-9, schedule="constant"))
+    lines = without_times(run)
+    best = max(range(len(lines)), key=lambda k: score(lines[k]))
+    assert len(lines) == best + 2 < 9
+    assert load_checkpoint(run / "checkpoint.pt")["progress"]["best_epoch"] == best + 1
+
+
+def test_l2_is_a_penalty_in_the_gradient_and_decoupled_decay_is_not():
+    kinds = {}
+    for decay in ("l2", "decoupled"):
+        net = TumorNet()
+        optimizer = make_optimizer(net, Settings(decay=decay, weight_decay=0.1, learning_rate=1e-3))
+        before = net.score_wide.weight.detach().clone()
+        for parameter in net.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        kinds[decay] = net.score_wide.weight / before
+    assert kinds["decoupled"] == pytest.approx(torch.full_like(before, 1 - 1e-3 * 0.1), rel=1e-5)
+    assert not torch.allclose(kinds["l2"], kinds["l2"].flatten()[0].expand_as(before), rtol=1e-3)  # Adam scales it
+
+
+@pytest.mark.parametrize("patience", [0, 1, 3])
+def test_the_rate_falls_at_plateaus_as_pytorch_has_it(patience):
+    scores = [0.1, 0.3, 0.3, 0.2, 0.3, 0.4, 0.4, 0.1, 0.2, 0.3, 0.39, 0.4, 0.41, 0.4, 0.4, 0.4, 0.4]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", 0.5, patience, threshold=0)
+    for count in range(1, len(scores) + 1):
+        oracle.step(scores[count - 1])
+        assert 0.5 ** drops(scores[:count], patience) == optimizer.param_groups[0]["lr"]
+
+
 def test_learning_rate_warms_up_and_ends_at_zero():
     rates = [learning_rate_at(step, 100, 10, 1e-3) for step in range(101)]
     assert rates[0] == pytest.approx(1e-4) and max(rates) == pytest.approx(1e-3) and rates[100] == pytest.approx(0)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_other_schedules_keep_the_rate_after_the_warm_up(schedule):
+    rates = [learning_rate_at(step, 100, 10, 1e-3, schedule) for step in range(101)]
+    assert rates[:10] == [learning_rate_at(step, 100, 10, 1e-3) for step in range(10)] and set(rates[10:]) == {1e-3}
 
 
 def test_images_grow_to_full_size_by_the_middle_of_the_run():

@@ -22,6 +22,10 @@ import numpy as np
 from model import CLASSES
 
 COVERAGE = 0.95
+LESS = (
+    0.9,
+    0.8,
+)  # promised instead where few groups cannot promise that much: 19 are needed for it, 9 and 4 for these
 
 
 def fit_prediction_set(
@@ -40,5 +44,20 @@ def fit_prediction_set(
         return {"coverage": None, "keep_from": 1.0}
     n, n_groups = int(full.sum()), len(set(groups[full]))
     of_truth = np.sort(np.asarray(probabilities, dtype=np.float64)[full, labels[full]])
-    allowed = ((1 - coverage) * (n_groups + 1) - 1) * n / n_groups  # misses, once the new group's are set aside
+    allowed = _allowed(coverage, n_groups) * n / n_groups  # misses, once the new group's are set aside
     return {"coverage": coverage, "keep_from": float(of_truth[int(allowed + 1e-9)]) if allowed >= 0 else 0.0}
+
+
+def affordable_coverage(labels: np.ndarray, groups: Sequence[str]) -> float:
+    """The highest coverage, of `COVERAGE` and `LESS`, that is promised by a set smaller than all classes.
+
+    `labels` and `groups` as in `fit_prediction_set`. The lowest where even that cannot be.
+    """
+    full = np.asarray(labels) < len(CLASSES)
+    n_groups = len(set(np.asarray(groups, dtype=object)[full]))
+    return next((coverage for coverage in (COVERAGE, *LESS) if _allowed(coverage, n_groups) >= 0), LESS[-1])
+
+
+def _allowed(coverage: float, n_groups: int) -> float:
+    """How many groups may be missed whole, once the new one is counted in as missed."""
+    return round((1 - coverage) * (n_groups + 1), 9) - 1  # 0.2 * 5 is a hair below 1

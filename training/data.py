@@ -135,7 +135,7 @@ def without_copies(dataset: Dataset, held_out: Sequence[Record]) -> Dataset:
     many images this drops is told in `problems`.
     """
     own = len(dataset.records)
-    made, _ = _decoded([*dataset.records, *held_out], duplicates.thumbnails)
+    made, _ = decoded([*dataset.records, *held_out], duplicates.thumbnails)
     indices = sorted(made)
     pairs = duplicates.near_pairs(np.stack([made[i] for i in indices]))
     found = [(indices[i], indices[j]) for i, j, correlation in pairs if correlation > duplicates.SAME]
@@ -158,7 +158,7 @@ def _rules() -> list[Path]:
 
 def _framed(records: Sequence[Record], size: int, margin: float) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Frames, windows (left, top, side, and the slice's width and height, pixels) and indices of what could be read."""
-    results, problems = _decoded(records, lambda pixels: (*preprocess.frame(pixels, size, margin), pixels.shape))
+    results, problems = decoded(records, lambda pixels: (*preprocess.frame(pixels, size, margin), pixels.shape))
     images = np.stack([image for image, _, _ in results.values()])
     windows = [(*window, width, height) for _, window, (height, width) in results.values()]
     return {
@@ -168,7 +168,7 @@ def _framed(records: Sequence[Record], size: int, margin: float) -> tuple[dict[s
     }, problems
 
 
-def _decoded(records: Sequence[Record], work: Callable[[np.ndarray], object]) -> tuple[dict[int, object], list[str]]:
+def decoded(records: Sequence[Record], work: Callable[[np.ndarray], object]) -> tuple[dict[int, object], list[str]]:
     """`work` on the pixels of every readable record, by its index; and a sentence for each that is not, or not in full.
 
     Raises: DataError if nothing can be read.
@@ -215,7 +215,7 @@ def _save_atomically(tensors: dict[str, torch.Tensor], metadata: dict[str, str],
 
 def _with_found_groups(records: list[Record], problems: list[str]) -> list[Record]:
     """Complete the groups by near-duplicates; what cannot be read leaves the records."""
-    thumbnails, unreadable = _decoded(records, duplicates.thumbnails)
+    thumbnails, unreadable = decoded(records, duplicates.thumbnails)
     problems += unreadable
     records = [records[i] for i in thumbnails]
     pairs = duplicates.near_pairs(np.stack(list(thumbnails.values())))

@@ -3,7 +3,6 @@
 python -m training.export runs/NAME      # once more, after a change to the calibration or the report
 """
 
-import hashlib
 import json
 import shutil
 import sys
@@ -25,7 +24,7 @@ from .bootstrap import mean_with_interval
 from .calibration import fit_temperature
 from .card import card_of, count_by_source
 from .checkpoint import load_checkpoint
-from .conformal import fit_prediction_set
+from .conformal import affordable_coverage, fit_prediction_set
 from .data import load_frames
 from .evaluate import evaluate
 from .familiarity import distance_limits, fit_familiarity
@@ -40,16 +39,20 @@ from .gate import (
     varied,
 )
 from .operating_point import fit_operating_point
-from .settings import Settings
+from .recorded import record, sha256
+from .settings import FOLDERS, Settings
 from .study import add_study
 from .training_set import FRAME_SIZE, read_parts
 
-FOLDERS = ("data", "out", "not_brain", "set_aside", "volumes", "cache")  # settings that say where things lie
 EVIDENCE_PLOTS = ("confusion.png", "roc.png", "reliability.png")  # no patient is seen in these
 
 
-def export(run: Path) -> Path:
-    """Write `run/weights` from `run/best.pt`; returns that folder. Raises OSError, DataError."""
+def export(run: Path, start: dict | None = None) -> Path:
+    """Write `run/weights` from `run/best.pt`; returns that folder. Raises OSError, DataError.
+
+    `start`: config.json of the weights that were fine-tuned on a few images. These know less of what is ordinary than
+    the many images before: the limits of refusal get no stricter, and the operating point moves only for a reason.
+    """
     facts = json.loads((run / "settings.json").read_text())
     settings = Settings(**facts["settings"])
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
@@ -73,18 +76,21 @@ def export(run: Path) -> Path:
     brain = classifier.outputs(torch.cat((served, varied(wide, size, settings.seed)))).features
     other = classifier.outputs(frames_of_others(fitting, size, SERVING_MARGIN, settings.seed)).features
     kept_out = load_frames(validation, size, SERVING_MARGIN, cache)
-    refusal = fit_gate(brain, other), fit_familiarity(brain, classifier.outputs(kept_out.images).features)
-    classifier = write(folder, net, config, *refusal)
+    fitted = fit_gate(brain, other), fit_familiarity(brain, classifier.outputs(kept_out.images).features)
+    classifier = write(folder, net, config, *fitted)
 
     print("calibrating on the validation split", flush=True)
     labels, groups = kept_out.labels.numpy(), [record.group for record in validation.records]
     raw = classifier.outputs(kept_out.images)
     config["refusal"] = brain_score_limits(raw.brain_scores) | distance_limits(raw.distances)
+    if start:
+        config["refusal"] = no_stricter(config["refusal"], start["refusal"])
     config["temperature"] = fit_temperature(raw.logits, labels)
-    probabilities = write(folder, net, config, *refusal).calibrate(raw.logits)
-    config["operating_point"] = fit_operating_point(probabilities, labels, groups)
-    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups)
-    classifier = write(folder, net, config, *refusal)
+    probabilities = write(folder, net, config, *fitted).calibrate(raw.logits)
+    threshold = start["operating_point"]["threshold"] if start else None
+    config["operating_point"] = fit_operating_point(probabilities, labels, groups, threshold)
+    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups, affordable_coverage(labels, groups))
+    classifier = write(folder, net, config, *fitted)
 
     print("measuring on the test split", flush=True)
     report = run / "report"
@@ -102,10 +108,11 @@ def export(run: Path) -> Path:
             "macro_f1_fp32": as_trained["macro_f1"]["value"],
             **{f"bytes_{name}": (folder / file).stat().st_size for name, file in FILES.items()},
         },
-        "weights_sha256": hashlib.sha256((folder / FILES["int8"]).read_bytes()).hexdigest(),
+        "weights_sha256": sha256(folder / FILES["int8"]),
         "training": facts
         | {"settings": without_folders(facts["settings"]), "seconds": history[-1]["seconds"], "epochs": len(history)}
         | {"sources": count_by_source(used), "left_out": len(dataset.records) - len(used)},
+        "recorded": record(folder),
     }
     if others.slices:
         metrics["not_brain_mri"] = measure_refusal(classifier, others)
@@ -119,6 +126,11 @@ def export(run: Path) -> Path:
     figures = f"macro-F1 {test['macro_f1']['value']:.3f}, tumor AUC {test['auc_tumor']['value']:.3f}"
     print(f"wrote {folder}: {figures} on the test split")
     return folder
+
+
+def no_stricter(limits: dict[str, float], than: dict[str, float]) -> dict[str, float]:
+    """`limits` of config.json's "refusal", each moved to where `than` is if that lets more slices through."""
+    return {name: (min if name.endswith("_below") else max)(limit, than[name]) for name, limit in limits.items()}
 
 
 def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:

@@ -6,6 +6,7 @@ from torch import Tensor
 from model import CLASSES, NO_TUMOR
 
 from .augment import INSIDE, OUTSIDE
+from .settings import numbers
 
 PARTIAL = len(CLASSES)  # the label "tumor": one is there, its type is not known
 
@@ -21,12 +22,34 @@ def log_probability(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.where(labels == PARTIAL, any_tumor, full)
 
 
-def class_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy with label smoothing (Szegedy et al. 2015, arXiv:1512.00567); a partial label's is over two."""
+def class_loss(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy with label smoothing (Szegedy et al. 2015, arXiv:1512.00567); a partial label's is over two.
+
+    `weights` (C + 1,) of the labels, the partial one included: the mean over the images is weighted by them.
+    """
     log_p = logits.log_softmax(dim=1)
     any_tumor = log_p[:, :NO_TUMOR].logsumexp(dim=1)
     uniform = torch.where(labels == PARTIAL, (any_tumor + log_p[:, NO_TUMOR]) / 2, log_p.mean(dim=1))
-    return -((1 - smoothing) * log_probability(logits, labels) + smoothing * uniform).mean()
+    losses = (1 - smoothing) * log_probability(logits, labels) + smoothing * uniform
+    if weights is None:
+        return -losses.mean()
+    return -(losses * weights[labels]).sum() / weights[labels].sum()
+
+
+def label_weights(wanted: str, labels: Tensor, chances: Tensor) -> Tensor | None:
+    """The setting `class_weights` -> float32 (C + 1,) for `class_loss`, on the device of `labels`; None for "".
+
+    "balanced": in inverse proportion to how often a class is drawn, given each image's label and chance; else a number
+    for each class. A tumor of unknown type has the mean weight of the three.
+    """
+    if not wanted:
+        return None
+    if wanted == "balanced":
+        drawn = torch.bincount(labels.cpu(), chances, minlength=PARTIAL + 1)[:PARTIAL]
+        of_classes = torch.where(drawn > 0, drawn.mean() / drawn, 0.0)
+    else:
+        of_classes = torch.tensor(numbers(wanted), dtype=torch.float64)
+    return torch.cat((of_classes, of_classes[:NO_TUMOR].mean()[None])).float().to(labels.device)
 
 
 def type_loss(logits: Tensor, labels: Tensor) -> Tensor:

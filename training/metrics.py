@@ -157,8 +157,8 @@ def _sizes(labels: np.ndarray, groups: np.ndarray) -> dict[str, int]:
 
 
 def _with_intervals(probabilities, labels, groups, threshold: float, resamples: int, seed: int) -> dict:
-    values = _statistics(probabilities, labels, threshold, np.ones((1, len(labels))))
-    spread = _statistics(probabilities, labels, threshold, resample_weights(groups, resamples, seed))
+    values = statistics(probabilities, labels, threshold, np.ones((1, len(labels))))
+    spread = statistics(probabilities, labels, threshold, resample_weights(groups, resamples, seed))
     return {
         name: figure(value[0], spread[name])
         if value.ndim == 1
@@ -167,7 +167,7 @@ def _with_intervals(probabilities, labels, groups, threshold: float, resamples: 
     }
 
 
-def _statistics(
+def statistics(
     probabilities: np.ndarray, labels: np.ndarray, threshold: float, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Every figure for every row of `weights` (R, N): (R,), or (R, 4) with one for each class; NaN where undefined."""

@@ -17,13 +17,15 @@ metrics.json holds sections, of which any may be missing (the card then says "no
     seeds                    report of training.seeds: the same recipe with several seeds
     leave_source_out, folds, figshare      reports of training.cross_validate
     probes                   report of training.probes: what shortcuts are worth
+    recorded                 answers to the drawn examples (training.recorded), for a check before weights are published
     comparison               report of training.compare: the systems that this one grew from
 
-Each file renders one thing: results.py how well, certainty.py how sure, making.py from what, costs.py how large and
-quick, study.py whole volumes, model_index.py the results for the Hub; document.py puts them together.
+Each file renders one thing: results.py how well, certainty.py how sure, data.py from which images, making.py how it was
+made, energy.py what that took, costs.py how large and quick, study.py whole volumes, model_index.py the results for the
+Hub; document.py puts them together.
 """
 
+from .data import count_by_source
 from .document import PLOTS, card_of, model_card, readme_numbers
-from .making import count_by_source
 
 __all__ = ["PLOTS", "card_of", "count_by_source", "model_card", "readme_numbers"]

@@ -1,6 +1,5 @@
 """The whole card, and the short version of its numbers for the README."""
 
-import importlib
 import json
 from pathlib import Path
 from string import Template
@@ -8,38 +7,45 @@ from string import Template
 from model import CLASSES, DISPLAY_NAMES
 
 from .. import markdown
-from . import certainty, costs, making, results, study
+from . import certainty, comparison, costs, cross_validation, data, making, results, shortcuts, study
 from .model_index import model_index
 
 TEMPLATE = Path(__file__).with_name("card.md")
+SHIPPED = "model/weights"  # the weights that come with the code
 PLOTS = {  # of the weights folder, where they exist
     "history.png": "Loss and validation score against epochs",
     "confusion.png": "Confusion matrix of the pool's test split",
     "roc.png": "ROC curves of the pool's test split",
     "reliability.png": "Reliability on the pool's test split",
 }
-RENDERED_BY = {  # section of metrics.json -> the module of training whose `markdown` tells it, and what it is about
-    "leave_source_out": ("cross_validate", "Whole sources left out of training"),
-    "folds": ("cross_validate", "Cross-validation over the whole pool"),
-    "figshare": ("cross_validate", "Cross-validation over the figshare images alone"),
-    "probes": ("probes", "What shortcuts are worth"),
-    "comparison": ("compare", "The systems that this one grew from"),
+RENDERED_BY = {  # section of metrics.json -> the module whose `markdown` tells it, and what it is about
+    "leave_source_out": (cross_validation, "Whole sources left out of training"),
+    "folds": (cross_validation, "Cross-validation over the whole pool"),
+    "figshare": (cross_validation, "Cross-validation over the figshare images alone"),
+    "probes": (shortcuts, "What shortcuts are worth"),
+    "comparison": (comparison, "The systems that this one grew from"),
 }
 
 
-def card_of(folder: Path) -> str:
-    """The card of the weights in `folder`. Raises: OSError, ValueError if one of its two JSON files cannot be read."""
+def card_of(folder: Path, repo: str = "") -> str:
+    """The card of the weights in `folder`; `repo`, "ORG/NAME" on the Hub, is where they are to be loaded from.
+
+    Raises: OSError, ValueError if one of its two JSON files cannot be read.
+    """
     config, metrics = (json.loads((folder / name).read_text()) for name in ("config.json", "metrics.json"))
-    return model_card(config, metrics, [plot for plot in PLOTS if (folder / plot).exists()])
+    return model_card(config, metrics, [plot for plot in PLOTS if (folder / plot).exists()], repo or SHIPPED)
 
 
-def model_card(config: dict, metrics: dict, plots: list[str]) -> str:
+def model_card(config: dict, metrics: dict, plots: list[str], origin: str = SHIPPED) -> str:
     """The card of a weights folder as the Hub wants it: training/card/card.md with its places filled in.
 
-    `config`: of the weights; `metrics`: as described in `training.card`; `plots`: names of the plots in the folder.
+    `config`: of the weights; `metrics`: as described in `training.card`; `plots`: names of the plots in the folder;
+    `origin`: what `TumorClassifier.from_pretrained` is to load them from.
     """
     training = metrics.get("training", {})
     text = Template(TEMPLATE.read_text()).substitute(
+        origin=origin,
+        provenance=data.front_matter(training),
         model_index=model_index(config["name"], metrics),
         **{key: config[key] for key in ("name", "size")},
         classes=", ".join(DISPLAY_NAMES[name] for name in CLASSES[:-1]) + f" and {DISPLAY_NAMES[CLASSES[-1]]}",
@@ -60,12 +66,14 @@ def model_card(config: dict, metrics: dict, plots: list[str]) -> str:
         **{section: _rendered(metrics, section) for section in RENDERED_BY},
         quantization=costs.quantization(metrics),
         speed=costs.speed(metrics),
-        **making.sources(training),
+        sources=data.sources(training),
+        only_measured=data.only_measured(metrics),
         phantoms=making.phantoms(training),
         left_out=making.left_out(training),
         set_aside=making.set_aside(training),
         recipe=making.recipe(training),
         training=making.facts(training),
+        command=making.command(training),
     )
     return "\n".join(line.rstrip() for line in text.split("\n"))
 
@@ -85,11 +93,13 @@ def readme_numbers(metrics: dict) -> str:
 
 
 def _rendered(metrics: dict, section: str) -> str:
-    """A section as the module that made it tells it: imported only here, since each knows how to train as well."""
+    """A section of metrics.json as Markdown."""
     module, about = RENDERED_BY[section]
     if not metrics.get(section):
         return f"{about}: {markdown.NOT_MEASURED}."
-    return importlib.import_module(f"training.{module}").markdown(metrics[section])
+    own, other = metrics.get("training", {}).get("settings", {}), metrics[section].get("settings")
+    differing = making.differences(other, own) if other else ""
+    return "\n\n".join(filter(None, (module.markdown(metrics[section]), differing)))
 
 
 def _seeds(metrics: dict) -> str:

@@ -1,42 +1,17 @@
-"""From what it was made: sources, settings, machine, code."""
+"""How it was made: recipe, settings, machine, code, energy."""
 
-from collections import defaultdict
+import textwrap
+from pathlib import Path
 
 from ..markdown import NOT_MEASURED
+from ..settings import FOLDERS
+from .energy import energy
 
-SOURCES = {  # places in card.md, less "_counts" -> names in the manifest
-    "figshare": ("figshare",),
-    "br35h": ("br35hno", "br35hyes"),
-    "navoneel": ("navoneel",),
-    "sartaj": ("sartaj",),
-}
-
-
-def count_by_source(records) -> dict[str, dict[str, dict[str, int]]]:
-    """{source: {split: {images, groups}}} of `training.data.Record`s, for metrics.json."""
-    groups = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        groups[record.source][record.split].append(record.group)
-    return {
-        source: {split: {"images": len(names), "groups": len(set(names))} for split, names in sorted(splits.items())}
-        for source, splits in sorted(groups.items())
-    }
-
-
-def sources(training: dict) -> dict[str, str]:
-    """The cells of each row of the table of sources: images (groups) of the three splits."""
-    return {f"{place}_counts": _counts(training, names) for place, names in SOURCES.items()}
-
-
-def _counts(training: dict, names: tuple[str, ...]) -> str:
-    """Three cells of the table of sources: images (groups) of each split."""
-    counts = training.get("sources", {})
-    cells = []
-    for split in ("train", "val", "test"):
-        parts = [counts.get(name, {}).get(split, {}) for name in names]
-        images, groups = (sum(part.get(unit, 0) for part in parts) for unit in ("images", "groups"))
-        cells.append(f"{images:,} ({groups:,})" if counts else NOT_MEASURED)
-    return " | ".join(cells)
+WIDTH = 110  # characters of a line of the command
+# Settings that change no figure, and those that say what is measured, which a report tells itself.
+NO_RECIPE = set(FOLDERS) - {"volumes"} | {"sources", "leave_out", "folds", "fold"}
+NO_RECIPE |= {"seed", "patience", "compile", "threads", "log_every", "save_minutes"}
+NBSP = "\N{NO-BREAK SPACE}"  # keeps an option and its value on one line
 
 
 def phantoms(training: dict) -> str:
@@ -102,29 +77,55 @@ def recipe(training: dict) -> str:
     mild = settings.get("mild_from", 1)
     if mild < 1:
         sentences.append(f"After {mild:.0%} of the run the augmentation is milder, and fewer lesions are covered.")
+    if settings.get("volumes"):
+        sentences.append(
+            f"{settings['volume_share']:.0%} of the heads are tumor-free slices of healthy volumes, in every plane and "
+            "tilted at random: neck, skull base and vertex, which the other sources lack."
+        )
     if settings.get("blanked"):
         sentences.append(f"{settings['blanked']:.0%} of the heads train with their inside painted over, as no tumor.")
     return " ".join(sentences)
 
 
 def facts(training: dict) -> str:
-    """Machine, time, code, data and settings, as a list."""
+    """Machine, time, energy, code and data, as a list."""
     if not training:
         return f"Settings: {NOT_MEASURED}."
     hardware, versions = training.get("hardware", {}), training.get("versions", {})
     told = {
         "on": hardware.get("gpu") or hardware.get("processor"),
         "minutes": f"{training['seconds'] / 60:.0f}" if "seconds" in training else None,
+        "energy": energy(training),
         "code": _commits(training.get("starts", [])),
         "data": training.get("data_fingerprint") and f"fingerprint `{training['data_fingerprint'][:16]}`",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "settings": ", ".join(
-            f"{name} {value}"
-            for name, value in training.get("settings", {}).items()
-            if name == "init" or not isinstance(value, str)  # the rest are folders of that machine
-        ),
     }
     return "\n".join(f"- {name}: {fact or 'not recorded'}" for name, fact in told.items())
+
+
+def command(training: dict) -> str:
+    """The command that trains it, with every setting, since defaults change; folders only by their names."""
+    settings = training.get("settings")
+    if not settings:
+        return f"Command: {NOT_MEASURED}."
+    values = {name: Path(value).name if name in FOLDERS else value for name, value in settings.items() if value != ""}
+    words = ["python -m training.train", *(f"--{name} {value}" for name, value in values.items())]
+    lines = textwrap.wrap(" ".join(word.replace(" ", NBSP) for word in words), WIDTH, break_on_hyphens=False)
+    return "```sh\n" + " \\\n    ".join(lines).replace(NBSP, " ") + "\n```"
+
+
+def differences(settings: dict, own: dict) -> str:
+    """A sentence about settings of other runs that are not those of the weights, `own`; empty if all are the same."""
+    known = [name for name in own if name not in NO_RECIPE]
+    changed = [
+        f"{name} {settings[name] or 'none'} instead of {own[name] or 'none'}"
+        for name in known
+        if settings.get(name) != own[name] and name in settings
+    ]
+    newer = [name for name in known if name not in settings]
+    parts = [f"with {', '.join(changed)}"] * bool(changed)
+    parts += [f"before there was {', '.join(newer)}"] * bool(newer)
+    return f"Not quite the recipe of the weights here: {'; '.join(parts)}." if parts else ""
 
 
 def _commits(starts: list[dict]) -> str:

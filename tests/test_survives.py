@@ -1,0 +1,109 @@
+"""Whatever ends a run, what it had saved is whole, and a sentence says how to go on. Kills: see tests/survival.py."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import train
+from training.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from training.phantoms import write_phantom_dataset
+from training.settings import Settings
+
+TINY = {"size": 64, "smallest_size": 64, "epochs": 2, "batch": 16, "phantoms": 0, "init": "scratch", "log_every": 1}
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory) -> Path:
+    return write_phantom_dataset(tmp_path_factory.mktemp("phantoms"), per_class=12, seed=5, size=96)
+
+
+@pytest.fixture
+def stopped(phantoms, tmp_path, monkeypatch) -> Settings:
+    """A run that was stopped after the first step of its second epoch."""
+    settings = Settings(data=str(phantoms), out=str(tmp_path / "run"), cache=str(tmp_path / "cache"), **TINY)
+
+    class StopInSecondEpoch(train.StopRequest):
+        @property
+        def made(self):
+            return (tmp_path / "run" / "history.jsonl").exists()
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(train, "StopRequest", StopInSecondEpoch)
+        train.fit(settings)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["progress"]["epoch"] == 1
+    return settings
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint_and_names_settings(stopped):
+    checkpoint = Path(stopped.out) / "checkpoint.pt"
+    before = checkpoint.read_bytes()
+    broken = dataclasses.replace(stopped, learning_rate=1e30, warmup_epochs=0.0)
+    with pytest.raises(train.DataError, match="--warmup_epochs 1.0"):  # may not change in the middle of a run
+        train.fit(broken, resume=True)
+    with pytest.raises(
+        FloatingPointError, match=r"epoch 2.*checkpoint\.pt.*is good.*--learning_rate 1e\+30.*--clip_norm"
+    ):
+        train.fit(dataclasses.replace(broken, warmup_epochs=stopped.warmup_epochs), resume=True)
+    assert checkpoint.read_bytes() == before
+
+    run = train.fit(dataclasses.replace(stopped, learning_rate=1e-4), resume=True)
+    starts = json.loads((run / "settings.json").read_text())["starts"]
+    assert [start.get("learning_rate") for start in starts] == [None, 1e30, 1e-4]
+    assert len((run / "history.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("name", ["checkpoint.pt", "history.jsonl", "settings.json"])
+def test_a_full_disk_is_told_in_a_sentence_and_costs_nothing_saved(stopped, name):
+    file = Path(stopped.out) / name
+    saved, full = file.read_bytes(), file.with_suffix(".part")
+    full.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"could not be written: no space left on device\. .*Make room.*--resume"):
+        train.fit(stopped, resume=True)
+    assert file.read_bytes() == saved and not full.is_symlink()
+    assert len((train.fit(stopped, resume=True) / "history.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("blocked", ["under a file", "read-only"])
+def test_a_folder_that_cannot_be_written_is_told_before_training(phantoms, tmp_path, blocked):
+    place = tmp_path / "place"
+    if blocked == "under a file":
+        place.write_text("")
+    else:
+        if os.geteuid() == 0:
+            pytest.skip("root may write anywhere")
+        place.mkdir(mode=0o500)
+    with pytest.raises(OSError, match="cannot be made: .* Choose another --out"):
+        train.fit(Settings(data=str(phantoms), out=str(place / "run"), cache=str(tmp_path / "cache"), **TINY))
+
+
+def test_a_file_is_whole_whenever_its_writer_is_killed(tmp_path):
+    moments = random.Random(0)
+    file = tmp_path / "checkpoint.pt"
+    save_checkpoint({"number": torch.zeros(50_000), "again": torch.zeros(50_000)}, file)
+    for _ in range(10):
+        child = os.fork()
+        if not child:
+            for number in range(1_000_000):
+                content = torch.full((50_000,), float(number))
+                save_checkpoint({"number": content, "again": content.clone()}, file)
+        time.sleep(moments.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        state = load_checkpoint(file)
+        assert torch.equal(state["number"], state["again"])
+
+
+def test_what_could_not_be_written_leaves_no_half_file(tmp_path):
+    (tmp_path / "facts.json").write_text("old")
+    (tmp_path / "facts.part").mkdir()  # nothing can be opened there
+    with pytest.raises(OSError, match="What was saved before is whole"):
+        write_whole(b"new", tmp_path / "facts.json")
+    assert (tmp_path / "facts.json").read_text() == "old"
