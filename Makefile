@@ -8,8 +8,8 @@ RUN := $(VENV)/bin/python
 demo: $(VENV)/runtime.done
 	$(RUN) app.py
 
-test: $(VENV)/dev.done
-	$(RUN) -m pytest
+test: $(VENV)/dev.done  # a worker for each of two cores; the files of one share its server
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev.done
 	$(RUN) -m ruff check .

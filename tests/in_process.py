@@ -1,5 +1,9 @@
 """Fixtures that run the service without the page, in this process."""
 
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -28,3 +32,9 @@ def api(served, tmp_path) -> TestClient:
 def send(client: TestClient, *files: tuple[str, bytes], path: str = "/predict"):
     """POST files, each a name and a content, as a form."""
     return client.post(path, files=[("files", file) for file in files])
+
+
+def finished(coroutine: Coroutine) -> object:
+    """What `coroutine` returns, run in a thread of its own: Playwright keeps an event loop in the tests' one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()

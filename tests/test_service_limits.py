@@ -10,6 +10,7 @@ from service import rates, seats
 from service.problems import Problem
 from service.rates import RateLimit, client_of
 from service.seats import SEAT_BYTES, Seats
+from tests.in_process import finished
 from tests.test_service_predict import problem_of
 
 
@@ -108,7 +109,7 @@ def test_work_is_done_in_turn_and_not_for_those_who_left():
     async def all_at_once():
         return await asyncio.gather(*(work(number, number != 1) for number in range(4)))
 
-    assert asyncio.run(all_at_once()) == [0, None, 2, 3]
+    assert finished(all_at_once()) == [0, None, 2, 3]
     assert begun == [0, 2, 3] and set(most_at_once) == {1}
 
 
@@ -126,7 +127,7 @@ def test_the_waiting_time_follows_what_requests_really_take(monkeypatch):
         for _ in range(60):
             await house.work(job, is_wanted)
 
-    asyncio.run(many())
+    finished(many())
     assert house.seconds == pytest.approx(4, rel=0.01)
 
 

@@ -18,7 +18,7 @@ from service.predict import DIGITS, EXAMPLES, IN_MEMORY
 from service.problems import Problem
 from service.schemas import Scan
 from tests.dicom_files import PLANTED, dicom, series, slice_12_bit
-from tests.in_process import send
+from tests.in_process import finished, send
 from tests.regressions.valid import VALID, drawn
 from tests.test_rest import without_time
 
@@ -135,7 +135,7 @@ def test_an_upload_that_stalls_is_given_up(monkeypatch):
 
     monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.01)
     with pytest.raises(Problem) as given_up:
-        asyncio.run(bodies.Body(nothing_more_comes)())
+        finished(bodies.Body(nothing_more_comes)())
     assert given_up.value.status_code == 408 and "connection" in given_up.value.detail
 
 
