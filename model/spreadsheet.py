@@ -21,14 +21,15 @@ def write_csv(entries: Sequence[dict], out: TextIO) -> None:
     writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for entry in entries:
-        for row in _rows(entry):
+        for row in rows(entry):
             rounded = {name: "" if row.get(name) is None else f"{row[name]:.4f}" for name in ROUNDED}
             listed = " ".join(row.get("prediction_set") or ())
             words = {"prediction_set": listed, "sees_tumor": SEES_TUMOR[row["sees_tumor"]]}
             writer.writerow({name: _harmless(cell) for name, cell in (row | rounded | words).items()})
 
 
-def _rows(entry: dict) -> Iterator[dict]:
+def rows(entry: dict) -> Iterator[dict]:
+    """What is said of the whole of a study, `slice` being `WHOLE`, and of each slice; of what has no answer one row."""
     whole = entry | (entry["probabilities"] or {})
     slices = [entry | made | made["probabilities"] for made in entry["slices"]]
     if len(slices) != 1:  # of a file without an answer there is nothing but this row

@@ -6,8 +6,8 @@ import pytest
 
 from tests.browser import browser_type_launch_args, visit  # noqa: F401
 from tests.hub.fixtures import hub, hub_server  # noqa: F401
-from tests.server import app_server, classifier, client, weights  # noqa: F401  fixtures for every test
 from tests.in_process import api, served  # noqa: F401
+from tests.server import app_server, classifier, client, weights  # noqa: F401  fixtures for every test
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ OPTIONS = (
     "--size=64",
     "--smallest_size=64",
     "--epochs=2",
-    "--batch=16",
+    "--batch=8",
     "--phantoms=0",
     "--init=scratch",
     "--log_every=1",
@@ -28,7 +28,7 @@ OPTIONS += ("--unfreeze_at=0.5", "--class_weights=balanced")  # whatever a batch
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("several")
-    write_phantom_dataset(folder / "phantoms", per_class=12, seed=5, size=96)
+    write_phantom_dataset(folder / "phantoms", per_class=8, seed=5, size=96)
     return folder
 
 
@@ -50,7 +50,7 @@ def test_two_processes_of_which_one_is_killed_end_where_one_process_does(folder)
     alone = run(folder, "alone", 1, "--shards=2")
     assert alone.returncode == 0, alone.stderr
 
-    killed = run(folder, "shared", 2, "--save_minutes=0", killed="1 4")  # in the second batch of the second epoch
+    killed = run(folder, "shared", 2, "--save_minutes=0", killed="1 5")  # in the second batch of the second epoch
     assert killed.returncode != 0
     sentence = next(line for line in killed.stderr.splitlines() if line.startswith("training.train:"))
     assert "process 0 of 2 lost another one" in sentence and "--resume" in sentence

@@ -8,7 +8,7 @@ from model import CLASSES, NO_TUMOR
 from model.network import STRIDE, TumorNet
 from model.preprocess import frame
 from training.augment import INSIDE, OUTSIDE, UNKNOWN, positions_in_box
-from training.losses import PARTIAL, class_loss, log_probability, position_loss, type_loss
+from training.losses import PARTIAL, class_loss, label_weights, log_probability, position_loss, type_loss
 from training.phantoms import draw_phantom
 
 SIZE = 96
@@ -112,3 +112,22 @@ def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():
     peaks = evidence.flatten(1).argmax(1)
     on_tumor = (said[tumors].flatten(1).gather(1, peaks[:, None]) == INSIDE).float().mean()
     assert on_tumor > 0.8
+
+
+def test_class_weights_are_those_of_pytorch():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(32, len(CLASSES)), torch.randint(0, len(CLASSES), (32,))
+    weights = label_weights("1, 0.5, 4, 2", labels, torch.ones(32).double())
+    expected = torch.nn.functional.cross_entropy(logits, labels, weights[:PARTIAL])
+    torch.testing.assert_close(class_loss(logits, labels, 0.0, weights), expected)
+    assert weights[PARTIAL] == pytest.approx((1 + 0.5 + 4) / 3)  # a tumor of unknown type is one of three
+
+
+def test_balanced_weights_make_every_class_count_the_same():
+    labels = torch.tensor([0, 1, 1, 3, 3, 3, PARTIAL])
+    chances = torch.tensor([0.1, 0.1, 0.2, 0.1, 0.1, 0.2, 0.2]).double()
+    weights = label_weights("balanced", labels, chances)
+    counted = torch.bincount(labels, chances * weights[labels], minlength=PARTIAL)[:PARTIAL]
+    torch.testing.assert_close(counted[[0, 1, 3]], counted[[0]].expand(3))
+    assert weights[2] == 0  # never drawn
+    assert label_weights("", labels, chances) is None

@@ -163,7 +163,9 @@ def test_which_weights_answer_stands_on_the_page(app_server, visit, classifier):
 def test_without_the_weights_asked_for_the_page_says_which_answer_instead(visit, head_file, tmp_path):
     with running_app(tmp_path / "log", tmp_path / "nowhere") as url:
         page = visit(url)
-        expect(page.locator(".fallback")).to_contain_text("The weights in nowhere cannot be used: there is no such folder.", timeout=WAIT)
+        expect(page.locator(".fallback")).to_contain_text(
+            "The weights in nowhere cannot be used: there is no such folder.", timeout=WAIT
+        )
         expect(page.locator(".fallback")).to_contain_text("The weights that come with the program answer instead.")
         upload(page, head_file)
         expect(answer(page, head_file.name)).to_have_class(re.compile("accepted|doubtful"))

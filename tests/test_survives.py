@@ -1,19 +1,23 @@
 """Whatever ends a run, what it had saved is whole, and a sentence says how to go on. Kills: see tests/survival.py."""
 
 import dataclasses
+import errno
 import json
 import os
 import random
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from training import train
-from training.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from training.checkpoint import load_checkpoint, save_checkpoint, told, write_whole
 from training.phantoms import write_phantom_dataset
+from training.run_folder import open_run
 from training.settings import Settings
 
 TINY = {"size": 64, "smallest_size": 64, "epochs": 2, "batch": 16, "phantoms": 0, "init": "scratch", "log_every": 1}
@@ -71,17 +75,35 @@ def test_a_full_disk_is_told_in_a_sentence_and_costs_nothing_saved(stopped, name
     assert len((train.fit(stopped, resume=True) / "history.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("blocked", ["under a file", "read-only"])
-def test_a_folder_that_cannot_be_written_is_told_before_training(phantoms, tmp_path, blocked):
-    place = tmp_path / "place"
-    if blocked == "under a file":
-        place.write_text("")
-    else:
-        if os.geteuid() == 0:
-            pytest.skip("root may write anywhere")
-        place.mkdir(mode=0o500)
-    with pytest.raises(OSError, match="cannot be made: .* Choose another --out"):
-        train.fit(Settings(data=str(phantoms), out=str(place / "run"), cache=str(tmp_path / "cache"), **TINY))
+def test_a_folder_that_cannot_be_made_is_told_before_training(phantoms, tmp_path):
+    (tmp_path / "file").write_text("")
+    settings = Settings(data=str(phantoms), out=str(tmp_path / "file" / "run"), cache=str(tmp_path / "cache"), **TINY)
+    with pytest.raises(OSError, match="cannot be made: not a directory. Choose another --out"):
+        train.fit(settings)
+
+
+def test_a_read_only_folder_is_told_in_a_sentence_and_costs_nothing_saved(tmp_path):
+    file = tmp_path / "facts.json"
+    file.write_text("old")
+    tmp_path.chmod(0o500)
+    with as_somebody(), pytest.raises(OSError, match=r"permission denied\. .*make the folder writable.*--resume"):
+        write_whole(b"new", file)
+    with as_somebody(), pytest.raises(OSError, match="cannot be made: permission denied. Choose another --out"):
+        open_run(tmp_path / "run", resume=False)
+    tmp_path.chmod(0o700)
+    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+
+
+@contextmanager
+def as_somebody() -> Iterator[None]:
+    """Without root's right to write anywhere."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def test_a_file_is_whole_whenever_its_writer_is_killed(tmp_path):
@@ -107,3 +129,10 @@ def test_what_could_not_be_written_leaves_no_half_file(tmp_path):
     with pytest.raises(OSError, match="What was saved before is whole"):
         write_whole(b"new", tmp_path / "facts.json")
     assert (tmp_path / "facts.json").read_text() == "old"
+
+
+def test_what_the_system_says_becomes_a_sentence():
+    assert told(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b")).startswith(
+        "a/b could not be read or written: no"
+    )
+    assert told(OSError("A sentence of ours.")) == "A sentence of ours."

@@ -34,6 +34,14 @@ def write_whole(content: bytes, path: Path) -> None:
         ) from error
 
 
+def told(error: OSError) -> str:
+    """The sentences that an OSError brings along, or else what the system says, and what to do."""
+    if not error.strerror:
+        return str(error)
+    what = error.filename or "A file"
+    return f"{what} could not be read or written: {error.strerror.lower()}. What was saved before is whole."
+
+
 def save_checkpoint(state: dict, path: Path) -> None:
     """Write `state` (tensors, numbers, strings, lists and dictionaries of them), as `write_whole` does."""
     content = io.BytesIO()

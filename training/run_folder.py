@@ -101,7 +101,7 @@ def broken_down(where: str, settings: Settings, history: list[dict], out: Path) 
     kept = f"{out / CHECKPOINT}, of before that, is good" if (out / CHECKPOINT).exists() else "Nothing was saved yet"
     best = f", and {out / BEST} holds the best weights so far" if history else ""
     return (
-        f"the loss or its gradient is not a number any more {where}. {kept}{best}. Look at --learning_rate "
+        f"the loss or a weight is not a number any more {where}. {kept}{best}. Look at --learning_rate "
         f"{settings.learning_rate:g} and --clip_norm {settings.clip_norm:g}: --resume takes lower ones. In a new run, "
         f"look at --warmup_epochs {settings.warmup_epochs:g}, --position_weight {settings.position_weight:g} and "
         f"--class_weights {settings.class_weights or 'none'}, too."

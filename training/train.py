@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 from model.network import TumorNet
@@ -24,7 +25,7 @@ from model.preprocess import SERVING_MARGIN
 
 from .batches import draw_batch
 from .board import Board
-from .checkpoint import save_checkpoint, write_whole
+from .checkpoint import save_checkpoint, told, write_whole
 from .data import DataError, load_frames
 from .draws import StreamedDropout, Streams, shards_of
 from .export import export
@@ -200,14 +201,17 @@ def fit_part(settings: Settings, resume: bool, plot: bool, processes: Processes)
                     continue
 
                 before, since = progress["sums"], step + 1 - progress["step"]
-                progress |= {"step": step + 1, "sums": sums.tolist()}  # waits for the device, and nothing above does
-                if not math.isfinite(sum(progress["sums"])):
+                weights_norm = torch.nn.utils.get_total_norm(net.parameters())  # the last step may have broken them
+                *so_far, weights_norm = torch.cat((sums, weights_norm[None])).tolist()  # waits for the device
+                progress |= {"step": step + 1, "sums": so_far}
+                if not math.isfinite(sum(so_far) + weights_norm):
                     where = f"between steps {step + 2 - since} and {step + 1} of epoch {epoch + 1}"
                     raise FloatingPointError(broken_down(where, settings, history, out))
                 if processes.is_first:
                     gains = (now - then for now, then in zip(progress["sums"], before, strict=True))
                     means = {f"train/{name}": gain / since for name, gain in zip(WATCHED, gains, strict=True)}
-                    board.write(means | {"train/learning_rate": rate}, epoch * steps + step + 1)
+                    means |= {"train/learning_rate": rate, "train/weights_norm": weights_norm}
+                    board.write(means, epoch * steps + step + 1)
                     bar.set_postfix(loss=f"{means['train/loss']:.3f}", rate=f"{rate:.1e}", refresh=False)
                 due = time.monotonic() - saved > 60 * settings.save_minutes
                 stopping, saving = processes.any(stop.made, due)
@@ -254,10 +258,11 @@ def fit_part(settings: Settings, resume: bool, plot: bool, processes: Processes)
 def main() -> None:
     try:
         train(*parse_settings(sys.argv[1:], __doc__.split("\n")[0]))
-    except (DataError, OSError, FloatingPointError, ValueError) as error:
-        sys.exit(f"training.train: {error}" if is_first() else 1)  # the others have the same to say
     except ProcessLost as lost:
         sys.exit(f"training.train: {lost}")
+    except (DataError, OSError, FloatingPointError, ValueError, SafetensorError) as error:
+        sentence = told(error) if isinstance(error, OSError) else error
+        sys.exit(f"training.train: {sentence}" if is_first() else 1)  # the others have the same to say
 
 
 if __name__ == "__main__":

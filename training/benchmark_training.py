@@ -1,0 +1,212 @@
+"""How many images a second train: our way, and the ordinary one, of the same network, batch and image size.
+
+    python -m training.benchmark_training --json training_speed.json      # drawn heads; --data DIR for class folders
+
+Ours is the loop of training/train.py: the data set as uint8 on the device, augmentation of the whole batch there,
+bf16 where the machine is fast at it, channels-last, one look at the loss in `log_every` steps. The ordinary way is what
+tutorials show: torchvision's `ImageFolder`, a `DataLoader` with workers, v2 transforms of each image, float32, the loss
+read at every step. The ways take turns in every round, so that a busy machine is busy for each: ratios hold where
+images a second do not. Decoding the data set, which ours does once and then keeps on disk, is not in the figures.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from model.network import TumorNet
+
+from .batches import draw_batch
+from .data import Dataset, read_dataset
+from .draws import Streams
+from .hardware import best_device, bf16_is_fast, describe, versions
+from .losses import class_loss, position_loss, type_loss
+from .markdown import table
+from .optimization import averaged_copy, make_optimizer
+from .phantoms import write_phantom_dataset
+from .settings import Settings
+from .training_set import TrainingSet, load_training_set
+
+PER_CLASS = 160  # drawn heads: ten batches of the default size
+ROUNDS, STEPS = 5, 8  # of each way in a round, after those that empty the workers' queues
+PREFETCH = 2  # batches that each worker keeps ready (PyTorch's default)
+
+
+def our_way(training_set: TrainingSet, settings: Settings, device: torch.device, bf16: bool) -> Iterator[None]:
+    """Each `next` is a step of training/train.py."""
+    net = TumorNet(settings.dropout, settings.frozen).to(device, memory_format=torch.channels_last).train()
+    averaged, optimizer = averaged_copy(net, settings.ema_decay), make_optimizer(net, settings)
+    forward = torch.compile(net) if settings.compile == "always" or device.type == "cuda" else net
+    streams = Streams([0], device)
+    sums, step = torch.zeros((), dtype=torch.float64, device=device), 0
+    while True:
+        chosen = torch.multinomial(training_set.chances, settings.batch, replacement=True).to(device)
+        batch = draw_batch(training_set, chosen, 0, settings, streams)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = forward(batch.images.contiguous(memory_format=torch.channels_last))
+        loss = class_loss(output.logits, batch.labels, settings.label_smoothing)
+        loss = loss + settings.position_weight * position_loss(output.scores, batch.labels, batch.said)
+        loss = loss + settings.even_types * type_loss(output.logits, batch.labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
+        optimizer.step()
+        averaged.update_parameters(net)
+        sums += loss.detach()
+        step += 1
+        if step % settings.log_every == 0:
+            sums.item()
+        yield
+
+
+def ordinary_way(root: Path, settings: Settings, device: torch.device, workers: int) -> Iterator[None]:
+    """Each `next` is a step as tutorials have it; the transforms vary as much as ours where they have a like."""
+    transform = v2.Compose(
+        [
+            v2.Grayscale(),
+            v2.ToImage(),
+            v2.RandomResizedCrop(settings.size, scale=(0.7, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomAffine(degrees=15, shear=5),
+            v2.ColorJitter(brightness=0.3, contrast=0.3),
+            v2.GaussianBlur(3),
+            v2.ToDtype(torch.float32),
+        ]
+    )
+    images = ImageFolder(str(root), transform)
+    loader = torch.utils.data.DataLoader(
+        images,
+        settings.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=PREFETCH if workers else None,
+        pin_memory=device.type == "cuda",
+    )
+    net = TumorNet(settings.dropout, settings.frozen).to(device).train()
+    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=settings.learning_rate)
+    total = 0.0
+    while True:
+        for pixels, labels in loader:
+            pixels, labels = pixels.to(device), labels.to(device)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(pixels).logits, labels, label_smoothing=settings.label_smoothing)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+            yield
+
+
+def take_turns(ways: dict[str, Iterator[None]], batch: int, idle: dict[str, int], rounds: int, steps: int) -> dict:
+    """Images a second of each way in each round. `idle`: steps before the clock starts, which empty queues."""
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            for _ in range(idle[name]):
+                next(way)
+            wait_for_device()
+            start = time.perf_counter()
+            for _ in range(steps):
+                next(way)
+            wait_for_device()
+            speeds[name].append(steps * batch / (time.perf_counter() - start))
+    return speeds
+
+
+def wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def benchmark(dataset: Dataset, settings: Settings, workers: int, rounds: int = ROUNDS, steps: int = STEPS) -> dict:
+    """Time both ways on the training images of `dataset`; the report is JSON-ready.
+
+    Returns: `rows` of {what, images_per_second, times_ordinary}, medians over the rounds, the second of each round's
+    ratio to the ordinary way with as many layers trained; `load`, how many processes wanted a core in the minute
+    before; and what it ran on.
+    """
+    device, load = best_device(), os.getloadavg()[0]
+    bf16 = bf16_is_fast(device)
+    training_set = load_training_set(dataset, settings, device)
+    ways, opponent, idle = {}, {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        in_class_folders(dataset, Path(folder))
+        for frozen in dict.fromkeys((0, settings.frozen)):
+            layers = f"the first {frozen} parts frozen" if frozen else "all layers trained"
+            chosen = replace(settings, frozen=frozen)
+            ordinary = f"ordinary, {layers}"
+            ways[ordinary] = ordinary_way(Path(folder), chosen, device, workers)
+            ways[f"ours, {layers}"] = our_way(training_set, chosen, device, bf16)
+            if bf16:
+                ways[f"ours in float32, {layers}"] = our_way(training_set, chosen, device, False)
+            opponent |= dict.fromkeys(ways.keys() - opponent.keys(), ordinary)
+            idle |= {name: 1 + PREFETCH * workers if name == ordinary else 1 for name in ways.keys() - idle.keys()}
+        speeds = take_turns(ways, settings.batch, idle, rounds, steps)
+        for way in ways.values():
+            way.close()  # with its workers
+    rows = []
+    for name, of_rounds in speeds.items():
+        ratios = [ours / theirs for ours, theirs in zip(of_rounds, speeds[opponent[name]], strict=True)]
+        medians = {"images_per_second": statistics.median(of_rounds), "times_ordinary": statistics.median(ratios)}
+        rows.append({"what": name, **medians})
+    facts = {"batch": settings.batch, "size": settings.size, "workers": workers, "threads": torch.get_num_threads()}
+    return {"rows": rows, **facts, "load": load, "hardware": describe(device), "versions": versions()}
+
+
+def in_class_folders(dataset: Dataset, folder: Path) -> None:
+    """The layout of `ImageFolder`, by links."""
+    for number, record in enumerate(dataset.records):
+        (folder / record.label).mkdir(exist_ok=True)
+        (folder / record.label / f"{number}{record.path.suffix}").symlink_to(record.path.resolve())
+
+
+def as_table(report: dict) -> str:
+    rows = [[row["what"], f"{row['images_per_second']:.0f}", f"{row['times_ordinary']:.2f}"] for row in report["rows"]]
+    return table(["training step", "images/s", "times the ordinary way"], rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.benchmark_training", description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--data", type=Path, help="a labeled data set (default: drawn heads)")
+    parser.add_argument("--size", type=int, default=Settings.size)
+    parser.add_argument("--batch", type=int, default=Settings.batch)
+    parser.add_argument("--frozen", type=int, default=Settings.frozen)
+    parser.add_argument("--compile", default=Settings.compile, choices=("cuda", "always"))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes of the ordinary way's DataLoader"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each way in a round")
+    parser.add_argument("--json", type=Path, help="write the report here, too")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision("high")
+    with tempfile.TemporaryDirectory() as cache:
+        steered = {name: getattr(options, name) for name in ("size", "batch", "frozen", "compile")}
+        settings = Settings(phantoms=0, cache=cache, **steered)
+        root = options.data or write_phantom_dataset(Path(cache) / "heads", PER_CLASS)
+        dataset = read_dataset(root).trainable().where("train")
+        report = benchmark(dataset, settings, options.workers, options.rounds, options.steps)
+    print(as_table(report))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
