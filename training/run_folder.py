@@ -41,15 +41,14 @@ def open_run(out: Path, resume: bool) -> dict | None:
 
     Raises: DataError if there is a run that nobody asked to resume; OSError with a sentence.
     """
-    checkpoint = out / CHECKPOINT
-    if checkpoint.exists() and not resume:
-        raise DataError(f"{out} already holds a run. Add --resume to go on with it, or choose another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(
-            f"{out} cannot be made: {(error.strerror or str(error)).lower()}. Choose another --out."
-        ) from error
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(f"{out} cannot be made: {reason}. Choose another --out.") from error
+    checkpoint = out / CHECKPOINT
+    if checkpoint.exists() and not resume:
+        raise DataError(f"{out} already holds a run. Add --resume to go on with it, or choose another --out.")
     return load_checkpoint(checkpoint) if checkpoint.exists() else None
 
 
