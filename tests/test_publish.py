@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from model.classifier import TumorClassifier
-from model.quantization import CONFIG, FILES
+from model.network import TumorNet
+from model.quantization import CONFIG, FILES, load_trained
 from model.scans import read
 from training import gate, recorded, study, train
 from training.card import PLOTS
+from training.initialize import initialize
 from training.phantoms import write_phantom_dataset
 from training.publish import main
 from training.settings import Settings
@@ -87,6 +90,14 @@ def test_a_push_is_one_commit_with_all_that_belongs_to_the_weights(hub, run, pub
         assert repository.head.files[name].content == (run / "weights" / name).read_bytes()
     assert "+ model.safetensors" in printed and printed.count("drawn examples as it did when it was measured") == 2
     assert not repository.private
+
+
+def test_training_can_start_from_what_was_published(hub, run, publish):
+    publish()
+    net, here = TumorNet(), load_trained(run / "weights")
+    initialize(net, REPO)
+    for name, tensor in here.state_dict().items():
+        torch.testing.assert_close(net.state_dict()[name], tensor)
 
 
 def test_the_card_on_the_hub_tells_to_load_from_there(hub, publish):
