@@ -10,6 +10,13 @@ from tests.in_process import api, served  # noqa: F401
 from tests.server import app_server, classifier, client, weights  # noqa: F401  fixtures for every test
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch) -> Path:
+    """STATE_FOLDER of this process: not there yet. No test sees what another one, or the user, has made it remember."""
+    monkeypatch.setenv("STATE_FOLDER", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real scans beside the repository; tests that need it are skipped where it is missing."""

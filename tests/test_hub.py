@@ -26,12 +26,6 @@ WEIGHTS, FP32, METRICS = FILES["int8"], FILES["fp32"], "metrics.json"
 BRIEFLY = 0.3  # seconds that a Hub is waited for which shall not answer
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("STATE_FOLDER", str(tmp_path / "state"))
-    return tmp_path / "state"
-
-
 def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
     """The files of an artefact, but for its network: nothing here runs it."""
     metrics = {"weights_sha256": hashlib.sha256(content).hexdigest()}

@@ -71,11 +71,11 @@ def change(file: Path, **entries) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | entries))
 
 
-def test_what_is_trained_and_published_answers_the_same_in_a_fresh_process(hub, run, publish):
+def test_what_is_trained_and_published_answers_the_same_in_a_fresh_process(hub, run, publish, state):
     assert publish()[0] == 0
     head, example = hub.repository(REPO).head.id, recorded.EXAMPLES / "glioma_axial_t1c.png"
     command = [sys.executable, "-c", ASK_IN_A_FRESH_PROCESS, REPO, head, str(example)]
-    environment = {"PATH": "", "OMP_NUM_THREADS": "1"} | hub.environment
+    environment = {"PATH": "", "OMP_NUM_THREADS": "1", "STATE_FOLDER": str(state)} | hub.environment
     answered = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert answered.returncode == 0, answered.stderr
     (here,) = TumorClassifier.from_folder(run / "weights").predict(read(example).slices)

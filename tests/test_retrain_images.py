@@ -87,7 +87,7 @@ def test_copies_of_one_image_are_one_group_whatever_the_table_says(images):
 def test_images_of_a_person_named_in_the_table_stay_together(images):
     files = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
     write_table(images / "groups.csv", ("path", "group"), *[(file, f"P{k // 3}") for k, file in enumerate(files)])
-    assert "of 4 groups" in refusal(images)
+    assert "24 images with tumor are of 8 groups" in refusal(images)
 
 
 def test_unknown_labels_are_refused(images):

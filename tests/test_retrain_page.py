@@ -17,18 +17,17 @@ TOKEN = "an-administrator-s-token"
 
 
 @pytest.fixture
-def state(weights, tmp_path, monkeypatch):
+def state(state, weights, tmp_path, monkeypatch):
     """The state folder of a server that an earlier one left a candidate to."""
     monkeypatch.setenv("WEIGHTS", str(weights))
-    monkeypatch.setenv("STATE_FOLDER", str(tmp_path / "state"))
     monkeypatch.setenv("ADMIN_TOKEN", TOKEN)
     served = ServedModel()
     served.load()
     row = {"title": "tumors seen <b>", "start": 0.9, "candidate": 0.95, "groups": 12, "verdict": "held"}
     row["difference"] = {"value": 0.05, "low": -0.01, "high": 0.12}
     sets = {"own held-out images": {"sensitivity_tumor": row}}
-    candidate(Jobs(tmp_path / "state" / "retraining", served), tmp_path, sets=sets)
-    return tmp_path / "state"
+    candidate(Jobs(state / "retraining", served), tmp_path, sets=sets)
+    return state
 
 
 def test_the_administrator_sees_the_candidate_and_promotes_it(visit, weights, state, tmp_path):

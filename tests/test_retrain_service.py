@@ -50,7 +50,6 @@ def served(start):
 
 @pytest.fixture
 def jobs(served, tmp_path, monkeypatch):
-    monkeypatch.setenv("STATE_FOLDER", str(tmp_path / "state"))
     monkeypatch.setattr(jobs_module, "WORKER", "tests.quick_retraining")
     return Jobs(tmp_path / "state" / "retraining", served, settings=QUICK)
 

@@ -51,7 +51,6 @@ def embedded(named_weights, tmp_path, monkeypatch) -> Path:
     """Random weights in place of those that come with the program, and an environment that asks for nothing."""
     for name in ("WEIGHTS", "MODEL_REPO", "MODEL_REVISION"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STATE_FOLDER", str(tmp_path / "state"))
     folder = named_weights(tmp_path / "embedded", "embedded")
     monkeypatch.setattr(classifier_module, "EMBEDDED", folder)
     return folder
