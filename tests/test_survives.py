@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -28,21 +29,28 @@ def phantoms(tmp_path_factory) -> Path:
     return write_phantom_dataset(tmp_path_factory.mktemp("phantoms"), per_class=12, seed=5, size=96)
 
 
-@pytest.fixture
-def stopped(phantoms, tmp_path, monkeypatch) -> Settings:
+@pytest.fixture(scope="module")
+def begun(phantoms, tmp_path_factory) -> Settings:
     """A run that was stopped after the first step of its second epoch."""
-    settings = Settings(data=str(phantoms), out=str(tmp_path / "run"), cache=str(tmp_path / "cache"), **TINY)
+    root = tmp_path_factory.mktemp("begun")
+    settings = Settings(data=str(phantoms), out=str(root / "run"), cache=str(root / "cache"), **TINY)
 
     class StopInSecondEpoch(train.StopRequest):
         @property
         def made(self):
-            return (tmp_path / "run" / "history.jsonl").exists()
+            return (root / "run" / "history.jsonl").exists()
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(train, "StopRequest", StopInSecondEpoch)
         train.fit(settings)
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["progress"]["epoch"] == 1
+    assert load_checkpoint(root / "run" / "checkpoint.pt")["progress"]["epoch"] == 1
     return settings
+
+
+@pytest.fixture
+def stopped(begun, tmp_path) -> Settings:
+    """A copy of that run, to go on with."""
+    return dataclasses.replace(begun, out=str(shutil.copytree(begun.out, tmp_path / "run")))
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint_and_names_settings(stopped):
