@@ -16,7 +16,7 @@ from model import NO_TUMOR
 from tests.server import write_random_weights
 from training import benchmark, compare
 from training.baselines import BASELINES, Baseline, flip_rotate_shift, from_imagenet, tinyvgg
-from training.card.comparison import NAMES, markdown
+from training.card.comparison import NAMES, markdown, summary
 from training.compare import epochs_within, figures, latency, main
 from training.data import LABELS, Dataset, Record
 from training.fit_baseline import Budget, Squares, answer, as_served, file_bytes, fit_baseline
@@ -234,6 +234,11 @@ def test_three_steps_fill_the_table_and_the_same_command_goes_on_where_it_was(da
     assert row["trained"]["steps"] == 3 and row["size"]["input"] == "64 px, color"
     assert set(row["external"]["auc_by_sequence"]) == {"T1C+"} and row["test"]["n"] > 0
     assert result["latency"] == {} and str(tmp_path) not in out.read_text()
+
+    leaking = next(row["test"]["auc_tumor"]["value"] for row in result["rows"] if row["protocol"] == "vendor")
+    honest = next(row["test"]["auc_tumor"]["value"] for row in result["rows"] if row["protocol"] == "pool")
+    [line] = [line for line in summary(result).splitlines() if line.startswith("| two convolutions")]
+    assert f"| {leaking:.3f} / {honest:.3f} |" in line
 
     printed = capsys.readouterr().out
     for said in ("TinyVGG", "95", "Honest split", "Vendor split", "not measured", "compare nothing", "ten channels"):

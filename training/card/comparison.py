@@ -13,6 +13,7 @@ BINARY = {  # figures of every system: tumor against none
     "f2_tumor": "F2, tumor or none",
 }
 FOUR = {"accuracy": "accuracy, 4 classes", "macro_f1": "macro-F1", "f2_macro": "macro-F2"}
+FROM_RANDOM = "EfficientNet-B0 began from random weights: ImageNet's could not be downloaded on this machine."
 CLAIMS = FOUR | {"accuracy_tumor": "accuracy, tumor or none", "f1_tumor": "F1, tumor or none"}
 
 
@@ -26,6 +27,34 @@ def markdown(result: dict) -> str:
             parts.append(results_table(own))
     parts.append(systems_table(rows, result["latency"]))
     return "\n\n".join([*parts, caveats(rows)])
+
+
+def summary(result: dict) -> str:
+    """One row for each system, for the README: both splits side by side, the other source, size and time."""
+    rows = sorted(result["rows"], key=lambda row: NAMES.index(row["system"]))
+    by_system = {}
+    for row in rows:
+        by_system.setdefault(row["system"], {})[row["protocol"]] = row
+    lines = []
+    for name, measured in by_system.items():
+        any_row, honest = next(iter(measured.values())), measured.get("pool", {})
+        claims = "; ".join(f"{CLAIMS[figure_name]} {value:g}" for figure_name, value in any_row["claimed"].items())
+        tests = [measured.get(protocol, {}).get("test", {}) for protocol in ("vendor", "pool")]
+        outside = honest.get("external", {})
+        pairs = [
+            *([test.get(key) for test in tests] for key in ("macro_f1", "auc_tumor")),
+            [outside.get("auc_by_sequence", {}).get("T1C+"), outside.get("auc_tumor")],
+        ]
+        quick = result["latency"].get(OURS if name == OURS_FULL else name)
+        cells = [any_row["title"], claims or NOTHING, *(" / ".join(map(value_of, pair)) for pair in pairs)]
+        cells += [f"{any_row['size']['bytes'] / 1e6:.1f}", f"{quick:.1f}" if quick else NOT_MEASURED]
+        lines.append(cells)
+    head = ["", "claimed by its project", "macro-F1, leaking / honest split", "tumor or none: AUC, leaking / honest"]
+    head += ["external AUC, trained on the honest split: T1C+ / all", "file, MB", "one image, ms"]
+    note = "Intervals, budgets and what was assumed of each: model card."
+    if any(row["trained"]["start"].startswith("random:") for row in rows):
+        note += f" {FROM_RANDOM}"
+    return "\n\n".join((f"The systems that this one grew from. {conditions(result)}", table(head, lines), note))
 
 
 def conditions(result: dict) -> str:
@@ -70,8 +99,8 @@ def systems_table(rows: list[dict], milliseconds: dict[str, float]) -> str:
     return table(head, lines)
 
 
-def value_of(measured: dict) -> str:
-    return NOTHING if measured["value"] is None else f"{measured['value']:.3f}"
+def value_of(measured: dict | None) -> str:
+    return NOTHING if not measured or measured["value"] is None else f"{measured['value']:.3f}"
 
 
 def training_of(trained: dict) -> str:
@@ -111,7 +140,5 @@ def caveats(rows: list[dict]) -> str:
             "for reporting only."
         )
     if any(row["trained"]["start"].startswith("random:") for row in rows):
-        sentences.append(
-            "EfficientNet-B0 began from random weights: ImageNet's could not be downloaded on this machine."
-        )
+        sentences.append(FROM_RANDOM)
     return " ".join(sentences)

@@ -85,7 +85,7 @@ def readme_numbers(metrics: dict) -> str:
         results.by_sequence(metrics),
         _rendered(metrics, "leave_source_out"),
         _seeds(metrics),
-        _rendered(metrics, "comparison"),
+        comparison.summary(metrics["comparison"]) if metrics.get("comparison") else _rendered(metrics, "comparison"),
         costs.quantization(metrics),
         costs.speed(metrics),
     ]
