@@ -23,9 +23,7 @@ examples: $(VENV)/dev.done
 	$(RUN) -m examples.make_examples
 
 picture: $(VENV)/dev.done  # of the page with a drawn example, for README.md
-	$(RUN) -m pytest tests/test_page.py -k "one_click and desktop"
-	mkdir -p docs
-	cp screenshots/desktop-result.png docs/page.png
+	$(RUN) -m docs.draw_page
 
 clean:
 	rm -rf $(VENV)
@@ -38,6 +36,6 @@ $(VENV)/runtime.done: requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/dev.done: requirements.txt requirements-training.txt requirements-dev.txt | $(VENV)/bin/python
+$(VENV)/dev.done: requirements.txt requirements-training.txt requirements-benchmark.txt requirements-batch.txt requirements-dev.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@ $(VENV)/runtime.done

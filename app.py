@@ -10,6 +10,7 @@ The port opens first, the model loads behind it, and the first prediction waits 
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ from model.cases import classify
 from model.scans import isolated
 from model.serving import ModelMissing, ServedModel
 from model.wording import many
-from page import cards, examples, navigator, pictures, texts, views
+from page import cards, case_report, examples, navigator, pictures, report_link, texts, views
+from page.about import about
 from page.sittings import Sitting, Sittings
 from page.theme import THEME
 from service.api import create_api
@@ -51,16 +53,22 @@ def on_page(changes: dict) -> dict:
     return {components[name]: change for name, change in changes.items()}
 
 
+def script(*names: str) -> str:
+    """The scripts of these names, one after the other."""
+    return "".join((PAGE / f"{name}.js").read_text() for name in names)
+
+
 def paths(files: Sequence[str]) -> list[Path]:
     """Uploads without Gradio's type of string, for which the process that reads would load all of Gradio."""
     return [Path(file) for file in files]
 
 
-async def say_which_weights() -> str:
-    """What answers, as soon as it does."""
+async def say_which_weights() -> tuple[str, str]:
+    """What answers, as soon as it does: in a line, and the whole tab about it."""
     while not served.is_loaded:  # no thread waits: there may be as many visitors as there are threads
         await asyncio.sleep(LOADING_SECONDS)
-    return cards.weights(served.origin)
+    folder = served.wait().folder if served.origin.name else None
+    return cards.weights(served.origin), about(folder, served.origin)
 
 
 def classify_upload(files: list[str] | None, request: gr.Request) -> Iterator[dict]:
@@ -153,6 +161,26 @@ def show_plane(cut: str, request: gr.Request) -> Iterator[dict]:
     yield on_page(views.volume(sitting.view(cut), sitting.classifier))
 
 
+def make_report(number: int, cut: str | None, event: gr.EventData, request: gr.Request) -> dict:
+    """The case that is opened on one page, with the slice that is looked at."""
+    sitting = sittings.get(request.session_hash)
+    if sitting is None:
+        return {save: gr.HTML(**report_link.state(texts.GONE))}
+    case = sitting.cases[sitting.opened]
+    view = sitting.view(case.scan.plane)
+    index = 0 if case.study is None else number - 1 if cut in (None, case.scan.plane) else None
+    shown = None if index is None else view.pictures[index]
+    origin = served.origin if served.wait() is sitting.classifier else None
+    try:
+        content = case_report.pdf(case, sitting.classifier, index, shown, origin)
+        if event.kind == "png":
+            content = case_report.png(content)
+    except Exception:  # unforeseen: its text is for the log, but nobody must be left waiting
+        logging.getLogger(__name__).exception("A report could not be made.")
+        return {save: gr.HTML(**report_link.state(report_link.NOT_MADE))}
+    return {save: gr.HTML(**report_link.state("", content, event.kind))}
+
+
 def forget(request: gr.Request) -> None:
     """The page was closed."""
     sittings.drop(request.session_hash)
@@ -179,58 +207,76 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
     plain = {"apply_default_css": False}  # of headings and tables, which have their own
     gr.HTML(texts.HEADER)
     weights = gr.HTML(elem_id="weights", **plain)
-    with gr.Row(elem_id="columns"):
-        with gr.Column(scale=2, min_width=300):
-            upload = gr.File(label="Brain MRI", file_count="multiple", height=150, elem_id="upload")
-            gr.HTML(texts.HINT, **plain)
-            problem = gr.HTML(
-                elem_id="problem",
-                js_on_load=(PAGE / "dropzone.js").read_text(),
-                limit=scans.MAX_BYTES,
-                too_large=texts.TOO_LARGE,
-            )
-            gr.HTML(texts.EXAMPLES_HEADING)
-            gallery = gr.Gallery(
-                examples.pictures(),
-                label="Examples",
-                show_label=False,
-                type="filepath",
-                format="png",
-                columns=3,
-                height="auto",
-                object_fit="cover",
-                allow_preview=False,
-                interactive=False,
-                buttons=[],
-                elem_id="examples",
-            )
-        with gr.Column(scale=3, min_width=320):
-            empty = gr.HTML(texts.EMPTY)
-            with gr.Column(visible=False, elem_id="result") as result:
-                back = gr.Button(visible=False, size="sm", elem_id="back")
-                sorting = (PAGE / "batch.js").read_text()
-                overview = gr.HTML(js_on_load=sorting, elem_id="batch", elem_classes=[views.AWAY], **plain)
-                verdict = gr.HTML(elem_id="verdict", **plain)
-                plane = gr.Radio(visible=False, show_label=False, container=False, elem_id="plane")
-                way = gr.HTML(
-                    1,
-                    html_template=navigator.TEMPLATE,
-                    js_on_load=(PAGE / "navigator.js").read_text(),
-                    visible=False,
-                    elem_id="way",
-                    **navigator.NOWHERE,
-                    **plain,
+    with gr.Tabs(elem_id="tabs"):
+        with gr.Tab("Scan"), gr.Row(elem_id="columns"):
+            with gr.Column(scale=3, min_width=300):
+                upload = gr.File(label="Brain MRI", file_count="multiple", height=150, elem_id="upload")
+                problem = gr.HTML(
+                    elem_id="problem",
+                    js_on_load=script("dropzone", "links"),
+                    limit=scans.MAX_BYTES,
+                    too_large=texts.TOO_LARGE,
+                    names=examples.NAMES,
+                    no_such_example=texts.NO_SUCH_EXAMPLE,
                 )
-                figures = gr.HTML(visible=False, js_on_load=pictures.ENLARGE, elem_id="pictures", **plain)
-                details = gr.HTML(visible=False, elem_id="details", **plain)
-                download = gr.HTML(visible=False)
-    with gr.Accordion("What the numbers mean", open=False):
-        gr.Markdown(texts.NUMBERS)
+                gr.HTML(texts.HINT, **plain)
+                gr.HTML(texts.EXAMPLES_HEADING)
+                gallery = gr.Gallery(
+                    examples.pictures(),
+                    label="Examples",
+                    show_label=False,
+                    type="filepath",
+                    format="png",
+                    columns=3,
+                    height="auto",
+                    object_fit="cover",
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                    elem_id="examples",
+                )
+            with gr.Column(scale=7, min_width=320):
+                empty = gr.HTML(texts.EMPTY)
+                with gr.Column(visible=False, elem_id="result") as result:
+                    back = gr.Button(visible=False, size="sm", elem_id="back")
+                    overview = gr.HTML(js_on_load=script("batch"), elem_id="batch", elem_classes=[views.AWAY], **plain)
+                    verdict = gr.HTML(elem_id="verdict", **plain)
+                    plane = gr.Radio(visible=False, label="Plane", show_label=False, container=False, elem_id="plane")
+                    way = gr.HTML(
+                        1,
+                        html_template=navigator.TEMPLATE,
+                        js_on_load=script("navigator"),
+                        visible=False,
+                        elem_id="way",
+                        **navigator.NOWHERE,
+                        **plain,
+                    )
+                    figures = gr.HTML(
+                        html_template=pictures.TEMPLATE,
+                        js_on_load=script("pictures"),
+                        visible=False,
+                        elem_id="pictures",
+                        **pictures.NOTHING,
+                        **plain,
+                    )
+                    details = gr.HTML(visible=False, elem_id="details", **plain)
+                    with gr.Row(elem_id="save"):
+                        save = gr.HTML(
+                            html_template=report_link.TEMPLATE,
+                            js_on_load=script("report_link"),
+                            visible=False,
+                            elem_id="report",
+                            **report_link.state(),
+                            **plain,
+                        )
+                        download = gr.HTML(visible=False)
+        with gr.Tab("About the model"):
+            about_model = gr.HTML(texts.LOADING, js_on_load=script("about"), elem_id="about", **plain)
 
     components = {
         **{"problem": problem, "empty": empty, "result": result, "back": back, "overview": overview},
         **{"verdict": verdict, "plane": plane, "way": way, "pictures": figures, "details": details},
-        **{"download": download},
+        **{"report": save, "download": download},
     }
     shown = list(components.values())
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
@@ -244,7 +290,8 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
         asked.then(js=SCROLL_TO_ANSWER, api_visibility="private")
     plane.input(show_plane, plane, shown, concurrency_id="model", **last)
     way.change(show_slice, [way, plane], [verdict, figures, details], queue=False, **last)
-    blocks.load(say_which_weights, None, weights, queue=False, **quiet)
+    save.select(make_report, [way, plane], save, **quiet)
+    blocks.load(say_which_weights, None, [weights, about_model], queue=False, **quiet)
     blocks.unload(forget)
     # For gradio_client: the page itself has no such button.
     answers = gr.JSON(visible=False)
@@ -265,7 +312,7 @@ def launch() -> None:
         blocks.queue(max_size=64),  # more waiting visitors are refused at once, with a sentence
         path="/",
         theme=THEME,
-        css_paths=[HERE / "app.css", PAGE / "volume.css", PAGE / "batch.css"],
+        css_paths=[HERE / "app.css", *sorted(PAGE.glob("*.css"))],
         max_file_size=scans.MAX_BYTES,
         show_error=False,  # of unforeseen exceptions, whose text is not for visitors; what `gr.Error` says is shown
         enable_monitoring=False,

@@ -7,7 +7,8 @@ A file that cannot be read is a row that says why; the files of a DICOM series a
 room, the same command goes on where it was: what is finished lies in results.parquet.parts/ until all is. Memory does
 not grow with the archive. Needs pyarrow: pip install -r requirements-batch.txt.
 
-Exit code: 0 if every file was read, 1 if one was not, 2 if nothing could be done.
+Exit code: 0 if every file was read, 1 if one was not (0 under torchrun, which takes any other for a crash), 2 if
+nothing could be done.
 """
 
 import argparse
@@ -37,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     try:
-        return score(options.source, options.out, options.weights, rank, processes)
+        code = score(options.source, options.out, options.weights, rank, processes)
+        return 0 if code == 1 and processes > 1 else code
     except CannotScore as problem:
         print(problem, file=sys.stderr)
         return 2
@@ -62,13 +64,18 @@ def score(source: Path, out: Path, weights: str | None, rank: int = 0, processes
     if not source.is_dir():
         raise CannotScore(f"{source} is no folder. Name the one that holds the archive.")
     if out.exists():
+        if rank:
+            return 0  # the others were done before this process began
         raise CannotScore(f"{out} is there already. Choose another --out, or move it away.")
     try:
         classifier = TumorClassifier.from_pretrained(weights)
     except (OSError, ValueError) as error:
         raise CannotScore(f"No model could be loaded: {error}") from error
     parts = out.with_name(f"{out.name}.parts")
-    plan = planned(source, classifier.version, parts, begins=rank == 0)
+    plan = planned(source, classifier.version, parts) if rank == 0 else plan_of_first(parts, out)
+    if plan is None:
+        return 0
+    _check(plan, source, classifier.version, parts)
     files = [parts / f"{number:06d}.parquet" for number in range(len(plan.shards))]
     begun, scored = time.monotonic(), 0
     for number in range(rank, len(files), processes):
@@ -88,27 +95,41 @@ def score(source: Path, out: Path, weights: str | None, rank: int = 0, processes
     return 0 if all(status in ANSWERED for status in statuses) else 1
 
 
-def planned(source: Path, model: str, parts: Path, begins: bool) -> Plan:
-    """The plan in the folder `parts`, which the process that `begins` makes if it is not there.
-
-    Raises: CannotScore if it was made for another archive or other weights; OSError.
-    """
+def planned(source: Path, model: str, parts: Path) -> Plan:
+    """The plan in the folder `parts`, which is made if it is not there. Raises: CannotScore, OSError."""
     file = parts / "plan.json"
-    if begins and not file.exists():
-        plan = make_plan(source, model)
+    if not file.exists():
+        try:
+            plan = make_plan(source, model)
+        except OSError as error:
+            raise CannotScore(
+                f"{error.filename} cannot be listed: {(error.strerror or str(error)).lower()}. Make it readable, or "
+                "move it out of the archive."
+            ) from error
         if not plan.files:
             raise CannotScore(f"There is no file below {source}. Name the folder that holds the archive.")
         parts.mkdir(parents=True, exist_ok=True)
         write_plan(plan, file)
-    while not file.exists():
-        time.sleep(WAIT)
-    plan = read_plan(file)
+    return read_plan(file)
+
+
+def plan_of_first(parts: Path, out: Path) -> Plan | None:
+    """The plan that the first process makes; None if `out` is written already, there being no shard for this one."""
+    while not out.exists():
+        try:
+            return read_plan(parts / "plan.json")
+        except FileNotFoundError:
+            time.sleep(WAIT)
+    return None
+
+
+def _check(plan: Plan, source: Path, model: str, parts: Path) -> None:
+    """Raises: CannotScore if the plan was made for another archive or other weights."""
     if (plan.source, plan.model) != (str(source.resolve()), model):
         raise CannotScore(
             f"{parts} holds what {plan.model} says of {plan.source}. Go on with these, choose another --out, or remove "
             "that folder."
         )
-    return plan
 
 
 def _rows(classifier: TumorClassifier, source: Path, units: list[Unit]) -> Iterator[dict]:

@@ -28,7 +28,10 @@ class Plan:
 
 
 def make_plan(source: Path, model: str) -> Plan:
-    """Every file below `source` in some shard, in the order of the paths; a DICOM series stays together."""
+    """Every file below `source` in some shard, in the order of the paths; a DICOM series stays together.
+
+    Raises: OSError for a folder that cannot be listed: its files must not go missing in silence.
+    """
     shards: list[list[Unit]] = []
     room = 0
     for unit in _units(source):
@@ -42,7 +45,10 @@ def make_plan(source: Path, model: str) -> Plan:
 
 def write_plan(plan: Plan, file: Path) -> None:
     unfinished = file.with_suffix(".part")
-    unfinished.write_text(json.dumps({"source": plan.source, "model": plan.model, "shards": plan.shards}))
+    with unfinished.open("w") as opened:
+        json.dump({"source": plan.source, "model": plan.model, "shards": plan.shards}, opened)
+        opened.flush()
+        os.fsync(opened.fileno())  # or a power cut may leave the name without what belongs to it
     os.replace(unfinished, file)
 
 
@@ -60,10 +66,18 @@ def _units(source: Path) -> list[Unit]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Sorted by path; links to folders are not followed, which could go round in circles."""
-    for parent, folders, names in os.walk(folder):
+    """Sorted by path; links to folders are not followed, which could go round in circles.
+
+    Pipes and sockets are no files: to read from them would wait for ever. Links that lead nowhere are told of.
+    """
+
+    def give_up(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=give_up):
         folders.sort()
-        yield from (Path(parent, name) for name in sorted(names))
+        paths = (Path(parent, name) for name in sorted(names))
+        yield from (path for path in paths if path.is_file() or not path.exists())
 
 
 def _series(path: Path) -> str:

@@ -129,11 +129,6 @@ class TumorClassifier:
 
         return cls(fetch(source or EMBEDDED, revision, precision).folder, precision)
 
-    @classmethod
-    def default(cls) -> "TumorClassifier":
-        """The weights embedded in this repository. Raises `DamagedWeights`."""
-        return cls(EMBEDDED)
-
     def outputs(self, frames: np.ndarray | torch.Tensor) -> RawOutputs:
         """Run the network on uint8 (N, S, S) slices framed by `preprocess.frame` with this artefact's size and margin.
 

@@ -13,6 +13,7 @@ elsewhere.
 """
 
 import logging
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -54,8 +55,8 @@ def fetch(source: str | Path, revision: str | None = None, precision: str = "", 
         way arrives in the background, for the next time).
     Raises: `WeightsUnavailable`.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(source))
+    if os.path.isdir(folder):  # unlike those of Path, both answer whatever `source` is
         if revision:
             raise WeightsUnavailable(f"{source} is a folder and has no revision {revision}. Leave the revision out.")
         if differs_from_metrics(folder):

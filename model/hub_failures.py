@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 TOKENS = "https://huggingface.co/settings/tokens"
-NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

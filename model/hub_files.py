@@ -8,8 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
 from .hub_failures import WeightsUnavailable
 from .quantization import CONFIG, FILES, DamagedWeights, read_config
@@ -62,10 +61,10 @@ class Wanted:
         Raises: `WeightsUnavailable` if they are whole, but of no use to this program.
         """
         try:
-            folder = self._snapshot(commit, local_files_only=True)
-        except LocalEntryNotFoundError:
-            return None
-        if not all((folder / name).exists() for name in self.needed) or self._damaged(folder):
+            folder = Path(snapshot_download(self.repository, revision=commit, local_files_only=True))
+            if not all((folder / name).exists() for name in self.needed) or self._damaged(folder):
+                return None
+        except OSError:  # of the client, if there is none of that commit; of the system, if it may not be read
             return None
         return self._usable(folder, commit)
 
@@ -75,11 +74,16 @@ class Wanted:
         What is damaged in the cache is fetched again, once. Raises: `WeightsUnavailable`, and whatever the client does.
         """
         # Asked even of a commit: if there is no way to the Hub this fails at once, while a download tries for 23 s.
-        commit = HfApi().model_info(self.repository, revision=revision, timeout=ANSWER_SECONDS).sha
+        info = HfApi().model_info(self.repository, revision=revision, timeout=ANSWER_SECONDS)
+        commit, offered = info.sha, {file.rfilename for file in info.siblings}
         if folder := self.cached(commit):
             return commit, folder
+        files = [name for name in self.files if name in offered]
+        self._need(set(files), commit)
         for _ in range(2):
-            folder = self._snapshot(commit)
+            for name in files:  # one by one: the threads of snapshot_download would hold up a program that ends
+                got = Path(hf_hub_download(self.repository, name, revision=commit, etag_timeout=ANSWER_SECONDS))
+            folder = got.parent
             damaged = self._damaged(folder)
             if not damaged:
                 return commit, self._usable(folder, commit)
@@ -91,26 +95,28 @@ class Wanted:
             "later, or ask its owner."
         )
 
-    def _snapshot(self, commit: str, **how) -> Path:
-        how |= {"allow_patterns": self.files, "etag_timeout": ANSWER_SECONDS}
-        return Path(snapshot_download(self.repository, revision=commit, **how))
-
     def _damaged(self, folder: Path) -> list[Path]:
         """The files that are not what they should be."""
         files = [folder / name for name in self.files if (folder / name).exists()]
         damaged = [file for file in files if is_damaged(file)]
         return damaged or (files if differs_from_metrics(folder) else [])
 
+    def _need(self, offered: set[str], commit: str) -> None:
+        """Raises: `WeightsUnavailable` if a file is missing without which there are no weights."""
+        for name in self.needed:
+            if name not in offered:
+                raise WeightsUnavailable(
+                    f"{self._place(commit)} holds no {name}. Name a repository with weights of this program."
+                )
+
     def _usable(self, folder: Path, commit: str) -> Path:
         """`folder`. Raises: `WeightsUnavailable`."""
-        place = f"{self.repository}@{commit[:8]}"
-        for name in self.needed:
-            if not (folder / name).exists():
-                raise WeightsUnavailable(f"{place} holds no {name}. Name a repository with weights of this program.")
         try:
             read_config(folder)
         except DamagedWeights as error:
-            raise WeightsUnavailable(
-                f"{place} cannot be used: {str(error).replace(str(folder), self.repository)}"
-            ) from error
+            told = str(error).replace(str(folder), self.repository)
+            raise WeightsUnavailable(f"{self._place(commit)} cannot be used: {told}") from error
         return folder
+
+    def _place(self, commit: str) -> str:
+        return f"{self.repository}@{commit[:8]}"

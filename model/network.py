@@ -221,6 +221,11 @@ class PatchLinear(nn.Module):
             self.linear.bias.copy_(bias)
         self.seen = None if bn is None else Seen(bn)
 
+    def convolution(self) -> tuple[Tensor, Tensor, int]:
+        """Weight (channels, channels in, k, k), bias and groups of the convolution that this is."""
+        weight = self.linear.weight.detach().unflatten(1, (self.kernel, self.kernel, -1)).permute(0, 3, 1, 2)
+        return weight, self.linear.bias.detach(), 1
+
     def forward(self, x: Tensor) -> Tensor:
         p = self.padding
         y = self.linear(patches(F.pad(x, (0, 0, p, p, p, p)) if p else x, self.kernel, self.stride))
@@ -228,11 +233,11 @@ class PatchLinear(nn.Module):
 
     def unfold_into(self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None = None) -> None:
         """The way back: fill `conv` and `bn` so that they compute the same, and nearly so in training mode."""
-        channels, channels_in, k, _ = conv.weight.shape
+        weight, bias, _ = self.convolution()
         with torch.no_grad():
-            conv.weight.copy_(self.linear.weight.view(channels, k, k, channels_in).permute(0, 3, 1, 2))
+            conv.weight.copy_(weight)
             if bn is None:
-                conv.bias.copy_(self.linear.bias)
+                conv.bias.copy_(bias)
             else:
                 self.seen.unfold_into(bn, self.linear.bias)
 
@@ -246,6 +251,10 @@ class Depthwise(nn.Module):
         weight, bias = folded(conv, bn)
         self.weight, self.bias = nn.Parameter(weight.clone()), nn.Parameter(bias)
         self.seen = Seen(bn)
+
+    def convolution(self) -> tuple[Tensor, Tensor, int]:
+        """As `PatchLinear.convolution`."""
+        return self.weight.detach(), self.bias.detach(), len(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.permute(0, 3, 1, 2)  # a view, channels-last: what oneDNN wants
@@ -297,9 +306,12 @@ class ServedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """As `TumorNet.forward`, without gradients."""
-        x = (images.float() / 255 - self.pixel_mean) / self.pixel_std
-        near = self.blocks[: NEAR_BLOCKS - 1](self.stem(x.permute(0, 2, 3, 1)))
-        wide = self.blocks[NEAR_BLOCKS - 1 :](near)
+        n, _, height, width = images.shape
+        wide = self.stem((images / 255).sub_(self.pixel_mean).div_(self.pixel_std).reshape(n, height, width, 1))
+        for parts, block in enumerate(self.blocks, start=2):
+            wide = block(wide)
+            if parts == NEAR_BLOCKS:
+                near = wide
         features = torch.cat((near.mean((1, 2)), wide.mean((1, 2))), 1)
         scores = self.score_near(near).permute(0, 3, 1, 2) + enlarge(self.score_wide(wide).permute(0, 3, 1, 2))
         logits, evidence = self.pool(scores)

@@ -86,6 +86,8 @@ def _writer(file: Path) -> Iterator[pq.ParquetWriter]:
     unfinished = file.with_suffix(".unfinished")
     with pq.ParquetWriter(unfinished, SCHEMA, compression="zstd") as writer:
         yield writer
+    with unfinished.open("rb") as written:
+        os.fsync(written.fileno())  # or a power cut may leave the name without what belongs to it
     os.replace(unfinished, file)
 
 

@@ -53,6 +53,7 @@ class ServedModel:
 
     def __init__(self) -> None:
         self._loaded: Future[Loaded] = Future()
+        self._promoted: Path | None = None  # where `promoted_folder` led when they were loaded
 
     @property
     def is_loaded(self) -> bool:
@@ -67,31 +68,38 @@ class ServedModel:
 
     def load(self) -> None:
         """Load what the environment names, else the next best; once, in a thread of its own. Raises nothing."""
-        loaded, notes = self._loaded, []
-        for name, load in _sources():
-            try:
-                classifier, origin = load()
-            except ValueError as error:  # all that can be foreseen
-                notes.append(f"{name} cannot be used: {error}")
-                log.warning(notes[-1])
-                continue
-            except Exception:  # the next may work all the same, and this thread would die of it unseen
-                notes.append(f"{name} cannot be used; the server's log says why.")
-                log.exception(notes[-1])
-                continue
-            notes += [f"{name} answer instead."] * bool(notes) + [origin.note] * bool(origin.note)
-            loaded.set_result(Loaded(classifier, origin._replace(note=" ".join(notes))))
-            return
-        loaded.set_exception(ModelMissing("The model could not be loaded. The server's log says why."))
+        self._promoted = _promoted_target()
+        try:
+            self._loaded.set_result(_first_that_loads())
+        except ModelMissing as error:
+            self._loaded.set_exception(error)
 
     def wait(self) -> "TumorClassifier":
         """The model that answers now. Raises: `ModelMissing`."""
         return self._loaded.result().classifier
 
-    def replace(self, folder: Path) -> None:
-        """Answer with the weights in `folder` from now on. Raises: `WeightsUnavailable`; then nothing is replaced."""
+    def replace(self, folder: Path, before: Callable[[], object] = lambda: None) -> None:
+        """Answer with the weights in `folder` from now on; `before` is called once they are loaded.
+
+        Raises: `WeightsUnavailable`, and what `before` does; then nothing is replaced.
+        """
+        loaded = _from_folder(folder)
+        before()
+        self._replace_by(loaded)
+
+    def load_again(self) -> None:
+        """Answer from now on with what a server that starts now would. Raises: `ModelMissing`; nothing is replaced."""
+        self._replace_by(_first_that_loads())
+
+    def follow(self) -> None:
+        """Load again if another server with the same state folder has promoted weights, or withdrawn them."""
+        if self.is_loaded and self._promoted != _promoted_target():
+            self.load_again()
+
+    def _replace_by(self, loaded: Loaded) -> None:
+        self._promoted = _promoted_target()
         replaced: Future[Loaded] = Future()
-        replaced.set_result(_from_folder(folder))
+        replaced.set_result(loaded)
         self._loaded = replaced
 
 
@@ -100,9 +108,35 @@ def promoted_folder() -> Path:
     return state_folder() / "promoted"
 
 
+def _promoted_target() -> Path | None:
+    """What `promoted_folder` is a link to; None if it is none."""
+    try:
+        return promoted_folder().readlink()
+    except OSError:
+        return None
+
+
+def _first_that_loads() -> Loaded:
+    """Raises: `ModelMissing`."""
+    notes = []
+    for name, load in _sources():
+        try:
+            classifier, origin = load()
+        except ValueError as error:  # all that can be foreseen
+            notes.append(f"{name} cannot be used: {error}")
+            log.warning(notes[-1])
+        except Exception:  # the next may work all the same, and the thread that loads would die of it unseen
+            notes.append(f"{name} cannot be used; the server's log says why.")
+            log.exception(notes[-1])
+        else:
+            notes += [f"{name} answer instead."] * bool(notes) + [origin.note] * bool(origin.note)
+            return Loaded(classifier, origin._replace(note=" ".join(notes)))
+    raise ModelMissing("The model could not be loaded. The server's log says why.")
+
+
 def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
     """What may answer, by name, the one that is asked for first."""
-    if promoted_folder().is_dir():
+    if _may_be_promoted():
         yield "The promoted weights", partial(_from_folder, promoted_folder())
     if folder := os.environ.get("WEIGHTS"):
         yield f"The weights in {Path(folder).name}", partial(_from_folder, Path(folder))
@@ -112,27 +146,45 @@ def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
     yield "The weights that come with the program", partial(_from_folder, None)
 
 
+def _may_be_promoted() -> bool:
+    """Whether there is a folder with promoted weights, or nobody can tell: then loading it says so."""
+    try:
+        promoted_folder().lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _from_folder(folder: Path | None) -> Loaded:
     """The embedded weights if `folder` is None."""
-    from .classifier import EMBEDDED, TumorClassifier  # here: importing torch takes longer than opening the port
+    from .classifier import EMBEDDED  # here: importing torch takes longer than opening the port
     from .hub_failures import WeightsUnavailable
 
     folder = folder or EMBEDDED
     if not folder.is_dir():
         raise WeightsUnavailable("there is no such folder. Check its name.")
-    try:
-        classifier = TumorClassifier.from_pretrained(folder)
-    except ValueError as error:  # where the folder lies is nothing for visitors
-        raise WeightsUnavailable(str(error).replace(str(folder), folder.name)) from error
+    classifier = _read(folder, folder.name)
     digest = classifier.version.split()[-1]
     return Loaded(classifier, Origin(classifier.config["name"], digest, classifier.config.get("trained")))
 
 
 def _from_hub(repository: str, revision: str | None) -> Loaded:
-    from .classifier import TumorClassifier
     from .hub import fetch
 
     weights = fetch(repository, revision, "int8", PATIENCE)
-    classifier = TumorClassifier.from_folder(weights.folder)
+    classifier = _read(weights.folder, weights.repository)
     origin = Origin(weights.repository, weights.commit, classifier.config.get("trained"), weights.note)
     return Loaded(classifier, origin)
+
+
+def _read(folder: Path, called: str) -> "TumorClassifier":
+    """The weights in `folder`. Raises: `WeightsUnavailable`; where they lie is nothing for visitors, `called` is."""
+    from .classifier import TumorClassifier
+    from .hub_failures import WeightsUnavailable
+
+    try:
+        return TumorClassifier.from_pretrained(folder)
+    except ValueError as error:
+        raise WeightsUnavailable(str(error).replace(str(folder), called)) from error

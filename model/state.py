@@ -5,11 +5,15 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 DEFAULT = "~/.local/state/brain-tumor-demo"
+NOWHERE = Path(os.devnull) / "state"  # holds nothing and takes nothing: of a user without a home
 
 
 def state_folder() -> Path:
     """The folder that STATE_FOLDER of the environment names, else `DEFAULT`. It need not exist yet."""
-    return Path(os.environ.get("STATE_FOLDER") or DEFAULT).expanduser()
+    try:
+        return Path(os.environ.get("STATE_FOLDER") or DEFAULT).expanduser()
+    except RuntimeError:
+        return NOWHERE
 
 
 def write_whole(file: Path, content: str) -> None:

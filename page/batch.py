@@ -1,6 +1,5 @@
 """Many scans at once: how many of which kind, thumbnails with the most suspicious first, and a table that sorts."""
 
-import base64
 import html
 import io
 from collections import Counter
@@ -10,6 +9,7 @@ from model import DISPLAY_NAMES, overlay, report, spreadsheet
 from model.cases import Case
 from model.wording import many, percent
 
+from . import inline
 from .cards import BADGES
 from .pictures import thumbnail
 
@@ -54,8 +54,9 @@ def csv_link(cases: Sequence[Case], version: str) -> str:
     """A link that downloads all entries; the file is made of the page itself and never lies on the server's disk."""
     out = io.StringIO()
     spreadsheet.write_csv([report.entry(case, version) for case in cases], out)
-    content = base64.b64encode(out.getvalue().encode("utf-8-sig", "backslashreplace")).decode()  # Excel needs the mark
-    return f'<a class="download" download="answers.csv" href="data:text/csv;base64,{content}">Download as CSV</a>'
+    content = out.getvalue().encode("utf-8-sig", "backslashreplace")  # Excel needs the mark
+    address = inline.address(content, "text/csv")
+    return f'<a class="download" download="answers.csv" href="{address}">Download as CSV</a>'
 
 
 def _rank(case: Case) -> tuple[int, float]:

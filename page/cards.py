@@ -1,22 +1,19 @@
 """Cards of the page as HTML: the answer with what it is worth, progress, and what is wrong with a file."""
 
 import html
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from model import DISPLAY_NAMES
 from model.cases import Case
 from model.wording import many, percent
 
 from . import texts
 
 if TYPE_CHECKING:
-    from model.classifier import Prediction
     from model.serving import Origin
     from model.study import Study
 
 REVISION_DIGITS = 8  # enough to find a commit by
-BADGES = {"accepted": "brain MRI", "failed": "no answer"}  # of other statuses: the status itself
+BADGES = {"failed": "no answer"}  # of other statuses: the status itself
 
 
 def problem(name: str, sentence: str) -> str:
@@ -35,27 +32,24 @@ def weights(origin: "Origin") -> str:
     return f'{note}<p class="weights">Weights: {named}</p>'
 
 
-def verdict(
-    status: str,
-    name: str,
-    sentence: str,
-    reason: str = "",
-    origin: str = "",
-    facts: Sequence[tuple[str, str, str]] = (),
-) -> str:
-    """The card with an answer; `facts` are (what, answer, what that answer is worth) each."""
-    caveat = f"<p>{html.escape(reason)}</p>" if reason not in ("", sentence) else ""
-    rows = "".join(
-        f"<dt>{html.escape(what)}</dt><dd>{html.escape(answer)} <small>{html.escape(worth)}</small></dd>"
-        for what, answer, worth in facts
-    )
-    listed = f"<dl>{rows}</dl>" if rows else ""
+def verdict(status: str, name: str, sentence: str, origin: str = "") -> str:
+    """The card with an answer in one sentence: the first thing to be read."""
     return (
         f'<div class="verdict {status}" role="status"><div class="about">'
         f'<span class="badge">{BADGES.get(status, status)}</span>'
         f'<span class="file">{html.escape(name)}</span><span class="origin">{html.escape(origin)}</span></div>'
-        f"<h2>{html.escape(sentence)}</h2>{caveat}{listed}</div>"
+        f"<h2>{html.escape(sentence)}</h2></div>"
     )
+
+
+def finding(reason: str) -> str:
+    """Of why something is refused the first sentence, which says what is wrong."""
+    return reason.partition(". ")[0].removesuffix(".") + "."
+
+
+def remedy(reason: str) -> str:
+    """Of why something is refused what comes after the first sentence: what to do."""
+    return reason.partition(". ")[2]
 
 
 def progress(sentence: str, done: int = 0, total: int = 0) -> str:
@@ -93,13 +87,3 @@ def _tumor_in_study(study: "Study", point: dict) -> tuple[str, str, str]:
     ]
     made_of = f", on studies put together from slices of {whose} patients"
     return "Tumor", seen, ", ".join(measured) + made_of if measured else ""
-
-
-def probabilities(prediction: "Prediction") -> str:
-    """The four probabilities as bars, always in the same order, so that nothing jumps from slice to slice."""
-    rows = "".join(
-        f'<div class="{label}"><span>{DISPLAY_NAMES[label]}</span><i style="--share: {share:.4f}"></i>'
-        f"<b>{percent(share)}</b></div>"
-        for label, share in prediction.probabilities.items()
-    )
-    return f'<section class="bars"><h3>Calibrated probabilities</h3>{rows}</section>'

@@ -7,19 +7,19 @@ const files = async (entry) => {
     some = await new Promise((done, failed) => reader.readEntries(done, failed));
   return (await Promise.all(found.map(files))).flat();
 };
-const problem = (names) => {
+const problem = (name, sentence) => {
   const box = document.createElement("div");
   box.className = "problem";
   box.setAttribute("role", "alert");
   const title = box.appendChild(document.createElement("b"));
-  title.textContent = names.length === 1 ? names[0].slice(0, 80) : `${names.length} files`;
-  box.append(" ", props.too_large);
+  title.textContent = name.slice(0, 80);
+  box.append(" ", sentence);
   return box.outerHTML;
 };
 const send = (chosen) => {
   const small = chosen.filter((file) => file.size <= props.limit);
   const large = chosen.filter((file) => file.size > props.limit);
-  if (large.length) props.value = problem(large.map((file) => file.name));
+  if (large.length) props.value = problem(large.length === 1 ? large[0].name : `${large.length} files`, props.too_large);
   if (!small.length) return;
   const kept = new DataTransfer();
   small.forEach((file) => kept.items.add(file));
@@ -45,3 +45,10 @@ document.addEventListener("drop", async (event) => {
   const loose = entries.length ? [] : [...event.dataTransfer.files];
   send(loose.concat(...await Promise.all(entries.map(files))));
 }, true);
+document.addEventListener("paste", (event) => {
+  const pasted = [...event.clipboardData?.files ?? []];
+  if (!pasted.length || !zone()) return;
+  event.preventDefault();
+  document.querySelector("#tabs [role=tab]").click();  // the answer is shown in the first one
+  send(pasted);
+});

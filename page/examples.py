@@ -11,6 +11,7 @@ FILES = sorted(  # pictures first
     (path for path in FOLDER.iterdir() if path.suffix in (".png", ".gz", ".zip", ".dcm")),
     key=lambda path: (path.suffix != ".png", path.name),
 )
+NAMES = [path.name.split(".")[0] for path in FILES]  # as a link to the page calls them
 SPELLED = {"brain": "brain:", "flair": "FLAIR", "t1": "T1", "t1c": "T1C+", "t2": "T2", "mri": "MRI", "dicom": "DICOM"}
 SPELLED |= {"nifti": "NIfTI"}
 

@@ -1,9 +1,12 @@
-"""The tab for the administrator: retrain on own images, watch, cancel, promote. Exists only with ADMIN_TOKEN."""
+"""The tab for the administrator: retrain on own images, watch, cancel, promote, withdraw. Only with ADMIN_TOKEN."""
 
 import html
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
@@ -21,6 +24,7 @@ from service.retraining.schemas import JobReport, report
 from . import cards
 
 REFRESH_SECONDS = 2
+FOLLOW_SECONDS = 5  # between two looks at what other replicas have promoted
 INTRODUCTION = """<header><h1>Retraining</h1><p>Fine-tune the weights that answer now on labeled images of your own, and
 see whether they got better. Nothing changes until you promote them.</p></header>"""
 WHAT_TO_SEND = """<p class="hint">A ZIP with a folder for each class (glioma, meningioma, pituitary, notumor; or yes,
@@ -50,10 +54,19 @@ def offer_retraining(api: FastAPI, blocks: gr.Blocks, served: ServedModel) -> No
         sys.exit(str(error))
     original = os.environ.get("ORIGINAL_DATA")
     jobs = Jobs(state_folder() / "retraining", served, Path(original) if original else None)
-    api.include_router(router(jobs, administrator))
+    api.include_router(router(jobs, administrator, Path(os.environ["GRADIO_TEMP_DIR"])))
     with blocks.route("Retraining", "retraining"):
         build_tab(jobs, administrator)
     jobs.go_on()
+    threading.Thread(target=follow_forever, args=[served], name="follow promotions", daemon=True).start()
+
+
+def follow_forever(served: ServedModel) -> None:
+    """Have what another replica promotes answer here, too: they share the state folder."""
+    while True:
+        time.sleep(FOLLOW_SECONDS)
+        with suppress(ModelMissing):
+            served.follow()
 
 
 def build_tab(jobs: Jobs, administrator: Administrator) -> None:
@@ -70,10 +83,11 @@ def build_tab(jobs: Jobs, administrator: Administrator) -> None:
         start = gr.Button("Retrain", variant="primary")
         cancel = gr.Button("Cancel", interactive=False)
         promote = gr.Button("Promote", interactive=False)
+        withdraw = gr.Button("Withdraw the promotion", interactive=False)
     problem = gr.HTML(elem_id="problem", **plain)
     job = gr.HTML(elem_id="job", **plain)
     clock = gr.Timer(REFRESH_SECONDS, active=False)
-    shown = [problem, job, cancel, promote, clock]
+    shown = [problem, job, cancel, promote, withdraw, clock]
 
     def show() -> dict:
         newest = next(iter(jobs.all()), None)
@@ -84,6 +98,7 @@ def build_tab(jobs: Jobs, administrator: Administrator) -> None:
             job: card(found) if found else NOTHING_YET,
             cancel: gr.Button(interactive=state in ("running", "stopped")),
             promote: gr.Button(interactive=state == "candidate" and found.comparison["promotable"]),
+            withdraw: gr.Button(interactive=bool(jobs.promoted()) and state not in ("running", "stopped")),
             clock: gr.Timer(active=state in ("running", "stopped")),
         }
 
@@ -114,6 +129,10 @@ def build_tab(jobs: Jobs, administrator: Administrator) -> None:
 
         return do
 
+    def take_back() -> None:
+        if promoted := jobs.promoted():
+            jobs.withdraw(promoted)
+
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     token.submit(as_administrator(), token, shown, **quiet)
     token.blur(as_administrator(), token, shown, **quiet)
@@ -121,6 +140,7 @@ def build_tab(jobs: Jobs, administrator: Administrator) -> None:
     start.click(as_administrator(begin), [token, upload], shown, **quiet)
     cancel.click(as_administrator(newest_of(jobs.cancel)), token, shown, **quiet)
     promote.click(as_administrator(newest_of(jobs.promote)), token, shown, **quiet)
+    withdraw.click(as_administrator(take_back), token, shown, **quiet)
 
 
 def card(job: JobReport) -> str:

@@ -13,7 +13,7 @@ from model.cases import Case
 from model.scans import Scan, Unreadable
 from model.wording import many
 
-from . import batch, cards, navigator, pictures, texts
+from . import batch, cards, navigator, panels, pictures, report_link, texts
 from .sittings import Sitting, View
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ AWAY = "away"  # out of sight, but still there: sorted and scrolled as it was le
 
 def nothing() -> dict:
     """Every component of the answer out of sight."""
-    parts = ("empty", "verdict", "way", "pictures", "details", "download")
+    parts = ("empty", "verdict", "way", "pictures", "details", "report", "download")
     return {name: gr.HTML(visible=False) for name in parts} | {
         "problem": "",
         "result": gr.Column(visible=True),
@@ -35,11 +35,13 @@ def nothing() -> dict:
 
 
 def waiting(found: Sequence[Scan | Unreadable], sentence: str) -> dict:
-    """Before there is an answer: a scan's middle slice, and what is being done."""
+    """Before there is an answer: what is being done, where it will stand and, of a single slice, the slice."""
     if len(found) > 1:
         return nothing() | {"verdict": gr.HTML(cards.progress(sentence), visible=True)}
     (scan,) = found
-    return nothing() | _verdict("reading", scan.name, sentence) | _middle(scan)
+    card = cards.verdict("reading", scan.name, sentence) + panels.SKELETON
+    slice_alone = _middle(scan) if len(scan.slices) == 1 else {}  # of a volume, the way through it comes in between
+    return nothing() | {"verdict": gr.HTML(card, visible=True)} | slice_alone
 
 
 def batch_of(cases: Sequence[Case], version: str) -> dict:
@@ -65,17 +67,15 @@ def case(sitting: Sitting, classifier: "TumorClassifier") -> dict:
         return changes | _verdict(one.status, one.name, one.reason) | _middle(one.scan)
     origin = f"{one.seconds:.2f} s · weights {classifier.version}"
     view = sitting.view(one.scan.plane)
+    changes["report"] = gr.HTML(visible=True, **report_link.state())
     if one.study is None:
         (prediction,) = one.predictions
-        return changes | {
-            "verdict": gr.HTML(_answer(prediction, one.name, classifier, origin, one.scan.notes), visible=True),
-            "pictures": gr.HTML(pictures.figures(view.pictures[0], one.name, prediction), visible=True),
-            "details": gr.HTML(_bars(prediction), visible=True),
-        }
-    study = cards.verdict(
-        one.status, one.name, one.study.sentence, one.reason, origin, cards.study_facts(one, classifier.config)
-    )
-    changes["verdict"] = gr.HTML(study, visible=True)
+        answer = _answer(prediction, one.name, classifier, origin, one.scan.notes, texts.NUMBERS)
+        drawn = pictures.figures(view.pictures[0], one.name, prediction)
+        return changes | {"verdict": gr.HTML(answer, visible=True), "pictures": gr.HTML(visible=True, **drawn)}
+    sentence = cards.finding(one.reason) if one.status == "refused" else one.study.sentence
+    card = cards.verdict(one.status, one.name, sentence, origin)
+    changes["verdict"] = gr.HTML(card + panels.of_study(one, classifier.config, texts.NUMBERS), visible=True)
     planes = sitting.planes()
     if len(planes) > 1:
         changes["plane"] = gr.Radio([(cut.capitalize(), cut) for cut in planes], value=one.scan.plane, visible=True)
@@ -95,9 +95,10 @@ def volume(view: View, classifier: "TumorClassifier") -> dict:
 def slice_of(view: View, index: int, classifier: "TumorClassifier") -> dict:
     """One slice of a volume."""
     prediction, name = view.case.predictions[index], f"Slice {index + 1} of {len(view.pictures)}"
+    drawn = pictures.figures(view.pictures[index], name, prediction, in_volume=True)
     return {
-        "pictures": gr.HTML(pictures.figures(view.pictures[index], name, prediction, in_volume=True), visible=True),
-        "details": gr.HTML(_answer(prediction, name, classifier) + _bars(prediction), visible=True),
+        "pictures": gr.HTML(visible=True, **drawn),
+        "details": gr.HTML(_answer(prediction, name, classifier), visible=True),
     }
 
 
@@ -111,18 +112,17 @@ def no_model(name: str) -> dict:
 
 
 def _answer(
-    prediction: "Prediction", name: str, classifier: "TumorClassifier", origin: str = "", notes: Sequence[str] = ()
+    prediction: "Prediction",
+    name: str,
+    classifier: "TumorClassifier",
+    origin: str = "",
+    notes: Sequence[str] = (),
+    below: str = "",
 ) -> str:
-    """The card of one slice."""
+    """What is said of one slice: the sentence, and the panels that it rests on."""
     refused, sentence = prediction.status == "refused", report.sentence(prediction)
-    facts = [] if refused else report.certainty(prediction, classifier.config)
-    facts += [("Note", note, "") for note in notes]
-    return cards.verdict(prediction.status, name, sentence, prediction.reason, origin, facts)
-
-
-def _bars(prediction: "Prediction") -> str:
-    """The probabilities of one slice; those of what is no brain MRI mean nothing."""
-    return "" if prediction.status == "refused" else cards.probabilities(prediction)
+    card = cards.verdict(prediction.status, name, cards.finding(sentence) if refused else sentence, origin)
+    return card + panels.of_slice(prediction, classifier.config, notes, below)
 
 
 def _verdict(status: str, name: str, sentence: str) -> dict:
@@ -130,5 +130,4 @@ def _verdict(status: str, name: str, sentence: str) -> dict:
 
 
 def _middle(scan: Scan) -> dict:
-    drawn = pictures.figures(scan.slices[len(scan.slices) // 2], scan.name)
-    return {"pictures": gr.HTML(drawn, visible=True)}
+    return {"pictures": gr.HTML(visible=True, **pictures.figures(scan.slices[len(scan.slices) // 2], scan.name))}

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from model.serving import ServedModel
 
 from . import predict, problems, status
+from .calls import CheckCalls
 from .doors import ShutDoors
 from .headers import SendHeaders
 from .password import AskForPassword
@@ -43,6 +44,7 @@ def create_api(served: ServedModel, folder: Path | None = None) -> FastAPI:
     for path, methods in METHODS.items():  # else the page, mounted behind, would say that there is no such address
         refusal = Problem(405, "Method Not Allowed", SENTENCES[405], headers={"Allow": methods}).response()
         api.router.routes.append(Route(path, refusal, include_in_schema=False))
+    api.add_middleware(CheckCalls)
     api.add_middleware(ShutDoors)  # the last one added is the first one asked
     api.add_middleware(LimitRates)
     if password := os.environ.get("PASSWORD"):

@@ -17,16 +17,16 @@ CLOSE = {"Connection": "close"}  # what follows on this connection would be the 
 
 
 class Body:
-    """An ASGI `receive` that refuses with 413 what grows beyond MAX_BODY and with 408 what stalls.
+    """An ASGI `receive` that refuses with 413 what grows beyond `most` bytes (MAX_BODY) and with 408 what stalls.
 
     Args: `claimed`, the header Content-Length.
-    Attributes: `bytes`, how large it will be, MAX_BODY if it does not say.
+    Attributes: `bytes`, how large it will be, `most` if it does not say.
     """
 
-    def __init__(self, receive: Receive, claimed: str = ""):
-        self._receive = receive
+    def __init__(self, receive: Receive, claimed: str = "", most: int | None = None):
+        self._receive, self._most = receive, most or MAX_BODY
         self._taken, self._has_ended = 0, False
-        self.bytes = int(claimed) if claimed.isdecimal() else MAX_BODY
+        self.bytes = int(claimed) if claimed.isdecimal() else self._most
 
     async def __call__(self) -> Message:
         if self._has_ended:
@@ -37,8 +37,8 @@ class Body:
         except TimeoutError:
             detail = f"Nothing came for {IDLE_SECONDS} s. Check the connection and send the files again."
             raise Problem(408, "Upload stalled", detail, headers=CLOSE) from None
-        if max(self.bytes, self._taken) > MAX_BODY:
-            detail = f"One request may bring up to {MAX_BODY // 2**20} MB. Send fewer files at once, or smaller ones."
+        if max(self.bytes, self._taken) > self._most:
+            detail = f"One request may bring up to {self._most // 2**20} MB. Send fewer files at once, or smaller ones."
             raise Problem(413, "Too large", detail, headers=CLOSE)
         return message
 

@@ -7,6 +7,7 @@ import hmac
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .bodies import Body
 from .problems import Problem
 from .rates import RateLimit, client_of
 
@@ -41,6 +42,7 @@ class AskForPassword:
             seconds = self.guesses.wait_seconds(client_of(scope))
             if seconds:
                 problem = Problem(429, "Too many wrong passwords", "Wait, then try again.", retry_after=seconds)
+        await Body(receive).discard()
         await problem.response()(scope, receive, send)
 
     def _is_right(self, given: str) -> bool:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 MEDIA_TYPE = "application/problem+json"
 UNFORESEEN = "Something went wrong. The server's log says what. Try again, and if it stays so, tell whoever runs this."
 SENTENCES = {  # of what the framework refuses by itself
-    400: "The request cannot be understood. Send the files as multipart/form-data in fields named files.",
+    400: "The form cannot be read. Send up to 1,000 files in fields named files, and nothing else in it.",
     404: "There is nothing at this address. /openapi.json lists what there is.",
     405: "This address does not answer to that method. /openapi.json says which it answers to.",
 }

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.server import REPOSITORY
 
@@ -24,8 +26,9 @@ VIEWS = {
     },
     "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
 }
-WAIT = 60_000  # milliseconds: the first answer waits for the model
+WAIT = 180_000  # milliseconds, on a machine that is busy with other things: nothing here is about speed
 
+expect.set_options(timeout=WAIT)
 needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}")
 
 
@@ -44,6 +47,7 @@ def visit(browser):
     def open_page(url, view="desktop"):
         context = browser.new_context(**VIEWS[view])
         contexts.append(context)
+        context.set_default_timeout(WAIT)
         page = context.new_page()
         page.on("request", lambda request: at_home(request.url) or troubles.append(f"external request {request.url}"))
         page.on("response", lambda answer: answer.status < 400 or troubles.append(f"{answer.status} {answer.url}"))
@@ -80,15 +84,36 @@ def answer(page, name):
 
 
 def shown_picture(page, where):
-    """The picture on the page as the server sent it: within the page, never as a file."""
+    """The picture on the page as the server sent it, a layer as RGBA: within the page, never as a file."""
     image = page.locator(f"{where} img")
     image.wait_for()
     kind, content = image.get_attribute("src").split(";base64,")
     assert kind.startswith("data:image/")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+    picture = Image.open(io.BytesIO(base64.b64decode(content)))
+    return np.asarray(picture.convert("RGBA") if picture.mode == "P" else picture)
+
+
+def barriers(page):
+    """What on the page as it is now would keep somebody out (axe-core: serious or critical), a line each."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {node['html']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+def shift(page):
+    """How far the page's parts have jumped so far, but for those that a click or a key has moved (layout shift)."""
+    return page.evaluate(
+        """() => new Promise((done) => new PerformanceObserver((list) => done(
+            list.getEntries().filter((entry) => !entry.hadRecentInput).reduce((sum, entry) => sum + entry.value, 0)
+        )).observe({type: "layout-shift", buffered: true}) ?? setTimeout(() => done(0), 200))"""
+    )
 
 
 def photograph(page, name):
     SCREENSHOTS.mkdir(exist_ok=True)
-    page.wait_for_timeout(500)  # transitions
+    page.wait_for_timeout(300)  # transitions
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

@@ -5,11 +5,10 @@ import json
 import shutil
 import zipfile
 
-from model.quantization import FILES
+from model.quantization import CONFIG
 from service.retraining.job import Job
-from service.retraining.jobs import sha256
+from service.retraining.promotion import sha256
 from tests.regressions.valid import VALID
-from tests.server import write_random_weights
 
 PNG = VALID["PNG, 16 bits"]()
 
@@ -22,9 +21,9 @@ def zipped(files):
     return buffer.getvalue()
 
 
-def stopped_job(jobs, init="", **outcome):
+def stopped_job(jobs, init="", id="20260101-000000-000", **outcome):
     """A job in the state folder of `jobs` as an earlier server left it; `outcome`, as `Job.end` takes it."""
-    job = Job(jobs.folder / "20260101-000000-000")
+    job = Job(jobs.folder / id)
     (job.folder / "images").mkdir(parents=True)
     facts = {"begun": "2026-01-01T00:00:00+00:00", "data": str(job.folder / "images"), "init": init, "original": None}
     (job.folder / "job.json").write_text(json.dumps(facts | {"settings": {}}))
@@ -34,15 +33,15 @@ def stopped_job(jobs, init="", **outcome):
     return job
 
 
-def candidate(jobs, tmp_path, **comparison):
-    """A job with weights that differ from those that answer."""
-    (tmp_path / "new").mkdir()
-    weights = write_random_weights(tmp_path / "new", temperature=2.0)
-    (weights / FILES["int8"]).write_bytes((jobs.served.wait().folder / FILES["int8"]).read_bytes())
+def candidate(jobs, tmp_path, id="20260101-000000-000", init="", temperature=2.0, **comparison):
+    """A job with weights that differ from those that answer, but only in their temperature."""
+    weights = shutil.copytree(jobs.served.wait().folder, tmp_path / "new")
+    config = json.loads((weights / CONFIG).read_text())
+    (weights / CONFIG).write_text(json.dumps(config | {"temperature": temperature}))
     told = {"sentences": ["What the comparison says."], "sets": {}, "promotable": True}
     told["start"] = {"version": jobs.served.wait().version, "sha256": sha256(jobs.served.wait().folder)}
     told["candidate"] = {"sha256": sha256(weights)}
     outcome = {"state": "candidate", "sentences": told["sentences"], "comparison": told | comparison}
-    job = stopped_job(jobs, **outcome)
+    job = stopped_job(jobs, init, id, **outcome)
     shutil.move(weights, job.candidate)
     return job

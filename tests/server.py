@@ -21,7 +21,7 @@ from model.preprocess import SERVING_MARGIN
 from model.quantization import CONFIG, make_config, save_weights
 
 REPOSITORY = Path(__file__).parents[1]
-START_SECONDS = 120
+START_SECONDS = 300
 
 
 @pytest.fixture(scope="session")

@@ -142,3 +142,31 @@ def test_the_plan_keeps_a_series_together_and_every_file_once(archive, monkeypat
     assert plan.files == len([path for path in archive.rglob("*") if path.is_file()])
     monkeypatch.setattr(batch_plan, "FILES_OF_SHARD", 100)
     assert len(batch_plan.make_plan(archive, "some weights").shards) == 1
+
+
+def test_a_process_that_comes_when_all_is_done_has_nothing_to_do(archive, random_weights, tmp_path):
+    out = tmp_path / "results.parquet"
+    out.write_bytes(b"of the others")
+    assert score(archive, out, random_weights, rank=1, processes=2) == 0
+    assert batch.plan_of_first(tmp_path / "parts that are gone", out) is None
+
+
+def test_torchrun_is_not_told_of_an_unreadable_file_as_of_a_crash(tmp_path, random_weights, monkeypatch):
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "notes.txt").write_text("no picture")
+    options = [str(tmp_path / "archive"), "--weights", random_weights, "--out"]
+    assert batch.main([*options, str(tmp_path / "alone.parquet")]) == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert batch.main([*options, str(tmp_path / "shared.parquet")]) == 0
+
+
+def test_pipes_are_no_files_and_a_link_to_nowhere_is_one(archive):
+    os.mkfifo(archive / "a" / "pipe")
+    (archive / "a" / "lost.png").symlink_to("nowhere.png")
+    names = {name for shard in batch_plan.make_plan(archive, "").shards for unit in shard for name in unit}
+    assert "a/lost.png" in names and "a/pipe" not in names
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_plan_with_a_sentence(tmp_path):
+    with pytest.raises(batch.CannotScore, match="gone cannot be listed: no such file or directory. Make it readable"):
+        batch.planned(tmp_path / "gone", "some weights", tmp_path / "parts")

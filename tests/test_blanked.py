@@ -3,6 +3,7 @@
 import torch
 
 from model import NO_TUMOR
+from training import blanked
 from training.blanked import blank_some, insides
 from training.twins import Heads
 
@@ -21,14 +22,14 @@ def test_the_inside_is_even_and_the_outside_as_it_was():
     torch.manual_seed(0)
     heads = round_heads(16)
     given = Heads(heads, torch.tensor([[0.4, 0.4, 0.5, 0.5]] * 16), torch.arange(16) % 3)
-    blanked = blank_some(given, 1.0)
-    assert (blanked.labels == NO_TUMOR).all() and blanked.boxes.isnan().all()
+    painted = blank_some(given, 1.0)
+    assert (painted.labels == NO_TUMOR).all() and painted.boxes.isnan().all()
     middle = slice(90, 118)
     assert heads[:, middle, middle].float().std() > 30
-    assert (blanked.images[:, middle, middle].float().flatten(1).std(dim=1) < 12).all()
+    assert (painted.images[:, middle, middle].float().flatten(1).std(dim=1) < 12).all()
     y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
     scalp = (((x - 104) ** 2 + (y - 104) ** 2).sqrt() - 65).abs() < 2
-    assert (blanked.images[:, scalp].int() - heads[:, scalp].int()).abs().max() < 20
+    assert (painted.images[:, scalp].int() - heads[:, scalp].int()).abs().max() < 20
 
 
 def test_the_rims_that_stay_differ():
@@ -40,3 +41,13 @@ def test_the_rims_that_stay_differ():
 def test_no_share_changes_nothing():
     given = Heads(round_heads(2), torch.full((2, 4), torch.nan), torch.tensor([0, 3]))
     assert blank_some(given, 0.0) is given
+
+
+def test_where_no_rows_are_counted_only_the_chosen_ones_change(monkeypatch):
+    monkeypatch.setattr(blanked, "rows_of_interest", lambda mask: torch.arange(len(mask)))  # as on a GPU
+    torch.manual_seed(0)
+    given = Heads(round_heads(16), torch.full((16, 4), 0.5), torch.zeros(16, dtype=torch.int64))
+    some = blank_some(given, 0.5)
+    painted = (some.images != given.images).flatten(1).any(1)
+    assert 0 < painted.sum() < 16
+    assert torch.equal(painted, some.labels == NO_TUMOR) and torch.equal(painted, some.boxes.isnan().all(1))

@@ -333,6 +333,20 @@ def test_command_that_trains_it_gives_every_setting(metrics):
     }
 
 
+def test_card_of_retrained_weights_tells_of_the_start_and_of_own_images_not_of_the_pool(metrics):
+    change = {"value": -0.3, "low": -0.667, "high": 0.0}
+    row = {"title": "tumors seen", "start": 0.9, "candidate": 0.6, "difference": change, "groups": 5, "verdict": "fell"}
+    start = {"name": "net", "version": "net int8 12345678"}
+    told = {"start": start, "sets": {"own held-out images": {"sensitivity": row}}, "sentences": ["It got worse."]}
+    text = model_card(CONFIG, metrics | {"retrained": told | {"steps": 240}}, ["roc.png"])
+    assert "It got worse." in text and "| 0.900 | 0.600 | -0.300 (-0.667 to +0.000) | 5 | fell |" in text
+    assert "From the weights of net int8 12345678" in text and "ROC curves of the own test images" in text
+    assert "pool test" not in text and "pool is split" not in text and "the pool's test" not in text
+    command = text.split("```sh\n")[1].split("```")[0]
+    assert command.startswith("python -m training.retrain") and "--steps 240" in command and "--epochs" not in command
+    assert ModelCard(text).data.eval_results[0].dataset_name == "own images: patients not in training"
+
+
 def test_energy_is_an_estimate_from_hours_and_watts():
     hardware = {"processor": "Some CPU", "cores": 4, "memory_gib": 10}
     run = {"seconds": 7200, "hardware": hardware, "settings": {"threads": 1}}

@@ -38,7 +38,7 @@ def run(folder: Path, name: str, processes: int, *more: str, killed: str = "-1 0
     places = [f"--data={folder / 'phantoms'}", f"--out={folder / name}", f"--cache={folder / 'cache'}"]
     command = [sys.executable, *launcher, "-m", "tests.exact_training", *places, *OPTIONS, *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "KILLED_IN_BATCH": killed}
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def history(folder: Path, name: str) -> list[dict]:

@@ -52,7 +52,7 @@ def test_names_that_only_an_attacker_sends(app_server, client, tmp_path, name):
         (path,) = taken.json()
         call = f"{app_server}gradio_api/call/predict"
         data = {"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}]]}
-        told = httpx.get(f"{call}/{httpx.post(call, json=data).json()['event_id']}", timeout=60).text
+        told = httpx.get(f"{call}/{httpx.post(call, json=data).json()['event_id']}", timeout=120).text
         (entry,) = json.loads(told.partition("data: ")[2].splitlines()[0])[0]
         assert_answered_or_refused(entry)
     else:

@@ -192,6 +192,13 @@ def test_a_hub_that_does_not_answer_is_given_up(hub, repository):
     assert f"{NAME}@main within" in refusal(patience=BRIEFLY)
 
 
+def test_what_is_still_on_its_way_holds_up_no_program_that_ends(hub, repository):
+    hub.faults.add("GET /storage/", seconds=2 * BRIEFLY)
+    before = set(threading.enumerate())
+    assert "within" in refusal(patience=BRIEFLY)
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before)
+
+
 def test_a_download_that_breaks_off_is_taken_up_again(hub, repository):
     hub.faults.add("GET /storage/", keep_bytes=3, times=1)
     assert content(find_weights(NAME)) == b"weights"
@@ -271,6 +278,12 @@ def test_where_nothing_can_be_written_the_weights_come_all_the_same(hub, reposit
     state.write_text("a file, where a folder is wanted")
     assert content(find_weights(NAME)) == b"weights"
     assert "Set STATE_FOLDER" in caplog.text
+
+
+@pytest.mark.parametrize("named_by", ["branch", "commit"])
+def test_where_there_can_be_no_cache_a_sentence_says_what_to_do(hub, repository, named_by):
+    hub.home.write_text("a file, where a folder is wanted")
+    assert "set HF_HOME to a folder" in refusal(NAME, "main" if named_by == "branch" else repository.head.id)
 
 
 def test_a_damaged_memory_of_commits_is_started_anew(hub, repository, state):

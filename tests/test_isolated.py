@@ -202,5 +202,5 @@ print(sum(reader is not None for reader in isolated._free.queue), flush=True)
 {end}
 """
     # The process inherits stderr: the pipe ends, and with it the waiting, when the process has ended, too.
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.stdout == "1\n" and not done.stderr

@@ -70,3 +70,14 @@ def test_a_contour_encloses_the_strongest_evidence():
     rows, columns = np.nonzero(white)
     middle = picture[(rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2]
     assert white.any() and not (middle == 255).all() and middle.max() > 100
+
+
+def test_a_layer_shown_at_the_usual_opacity_makes_the_picture_with_the_evidence_on_it():
+    share, window = share_at(4, 5) + 0.3 * share_at(7, 3), Window(-50, 0, 200)
+    ground, expected = overlay.picture(PIXELS), overlay.evidence_picture(PIXELS, share, window).astype(float)
+    layer = np.asarray(overlay.evidence_layer(PIXELS, share, window).convert("RGBA")).astype(float)
+    cover = overlay.MOST_COVER * layer[:, :, 3:] / 255
+    made = ground[:, :, None] * (1 - cover) + cover * layer[:, :, :3]
+    contour = (layer == 255).all(axis=2)
+    assert contour.any() and (expected[contour] == 255).all()  # the same line, but fainter in the layer
+    assert np.abs(made - expected)[~contour].max() < 4  # 64 levels for 256

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from model import CLASSES, DISPLAY_NAMES, overlay, report, scans
-from page import examples
-from tests.browser import VIEWS, WAIT, answer, needs_chromium, photograph, png, shown_picture, upload
+from page import examples, texts
+from tests.browser import WAIT, answer, barriers, needs_chromium, photograph, png, shown_picture, upload
 from tests.server import running_app, write_random_weights
 
 EXAMPLES = [path for path in examples.FILES if path.suffix == ".png"]
@@ -25,14 +25,8 @@ def head_file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_an_example_is_answered_by_one_click(visit, app_server, classifier, view):
-    page = visit(app_server, view)
-    expect(page.get_by_text("Research demo, not a medical device")).to_be_in_viewport(ratio=1)
-    expect(page.get_by_text("The answer appears here")).to_be_visible()
-    expect(page.locator("#examples img")).to_have_count(len(examples.FILES))
-    photograph(page, f"{view}-empty")
-
+def test_an_example_is_answered_by_one_click(visit, app_server, classifier):
+    page = visit(app_server)
     page.locator("#examples button").first.click()
     card = answer(page, EXAMPLES[0].name)
     (prediction,) = classifier.predict(scans.read(EXAMPLES[0]).slices)
@@ -41,14 +35,13 @@ def test_an_example_is_answered_by_one_click(visit, app_server, classifier, view
     expect(card).to_contain_text(classifier.version)
     for row in report.certainty(prediction, classifier.config):
         for words in row:
-            expect(card.locator("dl")).to_contain_text(words)
+            expect(page.locator(".classification dl")).to_contain_text(words)
     for name in DISPLAY_NAMES.values():
         expect(page.locator(".bars")).to_contain_text(name)
-    expect(page.locator("#verdict h2")).to_be_in_viewport()  # on a phone the page scrolls to the answer
-    photograph(page, f"{view}-result")
-
-    assert page.evaluate("document.body.classList.contains('dark')") == (view == "dark")
-    assert page.evaluate("document.documentElement.scrollWidth") <= VIEWS[view]["viewport"]["width"]
+    assert page.locator("#result h3").all_inner_texts() == [texts.BRAIN, texts.CLASSIFICATION, texts.WHERE]
+    expect(page.locator(".brain .status")).to_contain_text("Accepted")
+    page.get_by_text("What the numbers mean").click()
+    expect(page.get_by_text("Sensitivity: tumors seen.")).to_be_visible()
 
 
 def test_an_upload_of_16_bit_shows_slice_and_evidence_upright_and_in_place(visit, app_server, classifier, head_file):
@@ -62,15 +55,20 @@ def test_an_upload_of_16_bit_shows_slice_and_evidence_upright_and_in_place(visit
     shown = shown_picture(page, "#slice")
     expected = overlay.picture(pixels)
     np.testing.assert_array_equal(shown, np.stack([expected] * 3, axis=2) if shown.ndim == 3 else expected)
-    photograph(page, "desktop-upload")
-
     assert prediction.sees_tumor
     share = prediction.evidence[CLASSES.index(prediction.likeliest_tumor)]
-    shown, expected = shown_picture(page, "#evidence"), overlay.evidence_picture(pixels, share, prediction.window)
-    np.testing.assert_array_equal(shown, expected)
+    shown = shown_picture(page, "#evidence .answer")
+    np.testing.assert_array_equal(shown, layer(pixels, share, prediction.window))
     for wrong in (share[:, ::-1], share[::-1], share.T, np.roll(share, 1, axis=1)):  # the map is off-center: all show
-        picture = overlay.evidence_picture(pixels, wrong, prediction.window)
-        assert (picture != expected).any(axis=2).mean() > 0.05
+        assert (layer(pixels, wrong, prediction.window) != shown).any(axis=2).mean() > 0.05
+    for picture in page.locator("#evidence img:visible").all():  # the layer covers the slice, pixel by pixel
+        assert picture.bounding_box() == page.locator("#evidence img").first.bounding_box()
+        assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == list(expected.shape[::-1])
+        assert picture.evaluate("image => getComputedStyle(image).transform") == "none"
+
+
+def layer(pixels, share, window):
+    return np.asarray(overlay.evidence_layer(pixels, share, window).convert("RGBA"))
 
 
 def test_of_uploads_and_of_clicks_in_a_row_the_last_one_has_the_last_word(visit, weights, head_file, tmp_path):
@@ -92,10 +90,9 @@ def test_of_uploads_and_of_clicks_in_a_row_the_last_one_has_the_last_word(visit,
         page.close()  # before the server goes
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_file_that_is_no_image_is_explained_and_loses_nothing(visit, app_server, head_file, tmp_path, view):
+def test_a_file_that_is_no_image_is_explained_and_loses_nothing(visit, app_server, head_file, tmp_path):
     (tmp_path / "notes.png").write_text("not a picture")
-    page = visit(app_server, view)
+    page = visit(app_server)
     page.locator("#examples button").first.click()
     before = answer(page, EXAMPLES[0].name).inner_text()
     upload(page, tmp_path / "notes.png")
@@ -103,55 +100,52 @@ def test_a_file_that_is_no_image_is_explained_and_loses_nothing(visit, app_serve
     expect(problem).to_contain_text("notes.png")
     expect(problem).to_contain_text("no image that can be read here. Export the slice as")
     assert answer(page, EXAMPLES[0].name).inner_text() == before
-    photograph(page, f"{view}-bad-file")
 
     upload(page, head_file)
     answer(page, head_file.name)
     expect(problem).to_have_count(0)
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_refused_image_gets_a_reason_and_no_probabilities(visit, app_server, tmp_path, view):
+def test_a_refused_image_gets_a_reason_and_no_probabilities(visit, app_server, tmp_path):
     (tmp_path / "blank.png").write_bytes(png(np.full((200, 300), 90, np.uint8)))
-    page = visit(app_server, view)
+    page = visit(app_server)
     page.locator("#examples button").first.click()
     answer(page, EXAMPLES[0].name)
     upload(page, tmp_path / "blank.png")
     card = answer(page, "blank.png")
     expect(card).to_have_class(re.compile("refused"))
     expect(card.locator("h2")).to_contain_text("blank")
+    expect(page.locator(".brain .refused")).to_contain_text("Choose a slice that shows the brain.")
     expect(page.locator(".bars")).to_have_count(0)
     expect(page.locator("#evidence")).to_have_count(0)
-    expect(card.locator("dl")).to_have_count(0)
-    assert "%" not in card.inner_text()
-    photograph(page, f"{view}-refused")
+    expect(page.locator("#result dl")).to_have_count(0)
+    assert "%" not in page.locator("#verdict").inner_text().replace(page.locator(".numbers").inner_text(), "")
 
 
-def test_a_tumor_above_the_operating_point_is_never_denied(visit, head_file, tmp_path):
+@pytest.fixture(scope="module")
+def undecided_server(tmp_path_factory):
+    """A page whose weights are so hot that all classes are about as likely, and see a tumor from 1 % on."""
+    folder = tmp_path_factory.mktemp("undecided")
     lenient = {"threshold": 0.01, "sensitivity": 0.99, "specificity": 0.5}
-    weights = write_random_weights(tmp_path, temperature=0.5, operating_point=lenient)
-    with running_app(tmp_path / "log", weights) as url:
-        page = visit(url)
-        upload(page, head_file)
-        card = answer(page, head_file.name)
-        expect(card.locator("dl")).to_contain_text("where 1 % is enough")
-        expect(card).not_to_contain_text("no evidence of a tumor")
-        expect(page.locator("#evidence")).to_be_visible()
-        photograph(page, "desktop-operating-point")
-        page.close()  # before the server goes
+    weights = write_random_weights(folder, temperature=1e3, operating_point=lenient)
+    with running_app(folder / "log", weights) as url:
+        yield url
 
 
-def test_a_doubtful_answer_says_so(visit, head_file, tmp_path):
-    weights = write_random_weights(tmp_path, temperature=1e3)  # so hot that all classes are about as likely
-    with running_app(tmp_path / "log", weights) as url:
-        page = visit(url)
-        upload(page, head_file)
-        card = answer(page, head_file.name)
-        expect(card).to_have_class(re.compile("doubtful"))
-        expect(card).to_contain_text("No class reaches 50 %")
-        expect(page.locator(".bars")).to_be_visible()
-        photograph(page, "desktop-doubtful")
-        page.close()
+def test_a_doubtful_answer_says_so_and_a_tumor_above_the_operating_point_is_never_denied(
+    visit, undecided_server, head_file
+):
+    page = visit(undecided_server)
+    upload(page, head_file)
+    card = answer(page, head_file.name)
+    expect(card).to_have_class(re.compile("doubtful"))
+    expect(page.locator(".classification .doubtful")).to_contain_text("No class reaches 50 %")
+    expect(page.locator(".classification dl")).to_contain_text("where 1 % is enough")
+    expect(page.locator("#result")).not_to_contain_text("no evidence of a tumor")
+    expect(page.locator("#evidence .answer img")).to_be_visible()
+    assert not barriers(page)
+    photograph(page, "desktop-doubtful")
+    page.close()  # before the server goes
 
 
 def test_which_weights_answer_stands_on_the_page(app_server, visit, classifier):

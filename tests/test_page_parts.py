@@ -14,10 +14,11 @@ from PIL import Image
 import app
 from model import CLASSES, overlay
 from model.cases import NO_ANSWER, Case
+from model.classifier import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE
 from model.quantization import make_config
 from model.scans import Scan
 from model.serving import ModelMissing, Origin
-from page import batch, cards, navigator, pictures, texts
+from page import batch, cards, navigator, panels, pictures, texts
 from page.sittings import Sitting, Sittings
 from tests.predictions import prediction
 
@@ -31,6 +32,9 @@ def case(name="a.png", status="accepted", probabilities=CLEAR, slices=(PIXELS,))
     return Case(name, status, "", 0.1, NOW, Scan(list(slices), name), made)
 
 
+CONFIG = make_config("", 64, 0.06)
+
+
 @pytest.mark.parametrize(
     ("probabilities", "tumor"),
     [
@@ -40,43 +44,80 @@ def case(name="a.png", status="accepted", probabilities=CLEAR, slices=(PIXELS,))
         ((0.2, 0.1, 0.1, 0.6), None),
     ],
 )
-def test_the_evidence_of_the_likeliest_tumor_is_drawn_exactly_if_one_is_seen(probabilities, tumor):
+def test_each_tumor_s_evidence_is_drawn_exactly_and_the_likeliest_one_s_is_shown_if_one_is_seen(probabilities, tumor):
     made = prediction(probabilities)
     drawn = pictures.figures(PIXELS, "a.png", made)
-    sent = [decoded(address) for address in re.findall(r'src="data:image/png;base64,([^"]*)"', drawn)]
-    np.testing.assert_array_equal(sent[0], overlay.picture(PIXELS))
-    assert ("legend" in drawn) == (len(sent) == 2) == (tumor is not None)
-    if tumor:
-        expected = overlay.evidence_picture(PIXELS, made.evidence[CLASSES.index(tumor)], made.window)
-        np.testing.assert_array_equal(sent[1], expected)
-        assert f"Evidence of {tumor}" in drawn
+    np.testing.assert_array_equal(np.asarray(decoded(drawn["slice"])), overlay.picture(PIXELS))
+    layers = dict(re.findall(r'<div class="layer ([ \w]+)"><img alt="[^"]*" src="([^"]*)"', drawn["value"]))
+    assert [name.split()[0] for name in layers] == ["glioma", "meningioma", "pituitary"]
+    assert [name.split()[0] for name in layers if "answer" in name] == ([tumor] if tumor else [])
+    assert (texts.NO_TUMOR_SEEN in drawn["value"]) == (tumor is None)
+    for name, address in layers.items():
+        share = made.evidence[CLASSES.index(name.split()[0])]
+        expected = overlay.evidence_layer(PIXELS, share, made.window).convert("RGBA")
+        np.testing.assert_array_equal(np.asarray(decoded(address).convert("RGBA")), np.asarray(expected))
 
 
-def decoded(content):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+def decoded(address):
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
 
 
-def test_in_a_volume_the_second_figure_keeps_its_place():
-    for made in (prediction(GLIOMA), prediction(CLEAR), prediction(CLEAR, "refused")):
-        assert pictures.figures(PIXELS, "a.png", made, in_volume=True).count("<figure") == 2
+def test_the_slice_is_sent_once_and_shown_twice():
+    drawn = pictures.figures(PIXELS, 'src="@slice"', prediction(GLIOMA))
+    assert drawn["value"].count(pictures.SLICE) == 2  # a name cannot add one: its quotes are escaped
+    assert "base64" in drawn["slice"] and drawn["slice"] not in drawn["value"]
 
 
-def test_the_card_shows_what_the_answer_is_worth_and_leaves_it_out_where_there_is_none():
-    rows = [("Tumor", "Seen: 90 %", "sensitivity <97 %>")]
-    card = cards.verdict("accepted", "<a>.png", "The model sees evidence of a glioma (90 %).", facts=rows)
-    assert "<dt>Tumor</dt>" in card and "sensitivity &lt;97 %&gt;" in card and "&lt;a&gt;.png" in card
-    assert "<dl>" not in cards.verdict("refused", "a.png", "This is blank.")
+def test_a_reader_of_the_screen_is_told_where_the_evidence_is_strongest():
+    made = prediction(GLIOMA)  # glioma's in cell (1, 1) of 10 x 10, 12 pixels each, the first 10 left of the slice
+    assert pictures.peak(made, "glioma", PIXELS.shape) == pytest.approx(((18 - 10) / 100, 18 / 120))
+    told = "Evidence of glioma on a.png, strongest 8 % from the left, 15 % from the top"
+    assert told in pictures.figures(PIXELS, "a.png", made)["value"]
 
 
-@pytest.mark.parametrize("reason", ["", "Read it with care."])
-def test_the_card_has_a_caveat_only_if_there_is_one(reason):
-    card = cards.verdict("accepted", "a.png", "The model sees evidence of a glioma (90 %).", reason)
-    assert ("<p>" in card) == bool(reason)
+def test_beside_what_was_refused_stands_why_there_is_no_evidence():
+    drawn = pictures.figures(PIXELS, "a.png", prediction(CLEAR, "refused"))["value"]
+    assert texts.NO_MAP in drawn and "layer" not in drawn
+    assert pictures.figures(PIXELS, "a.png")["value"].count("<figure") == 1  # before there is an answer
+
+
+def test_the_panels_show_what_the_answer_is_worth_and_leave_it_out_where_there_is_none():
+    drawn = panels.of_slice(prediction(GLIOMA), certain(CONFIG), ["a <note>"])
+    assert "sensitivity 97 %, specificity 91 %" in drawn and "Glioma alone" in drawn and "a &lt;note&gt;" in drawn
+    refused = panels.of_slice(prediction(GLIOMA, "refused", BLANK), certain(CONFIG))
+    assert "<dl>" not in refused and "%" not in refused and "Choose a slice" in refused
+
+
+def certain(config):
+    return config | {"operating_point": {"threshold": 0.5, "sensitivity": 0.97, "specificity": 0.91}}
+
+
+def test_a_doubt_about_the_slice_and_one_about_the_answer_stand_in_the_panels_that_they_belong_to():
+    both = prediction(
+        (0.45, 0.4, 0.1, 0.05), "doubtful", f"{STRANGE} Glioma or meningioma: the model cannot tell which."
+    )
+    about_slice, about_answer = panels.of_slice(both, certain(CONFIG)).split("<h3>Classification</h3>")
+    assert STRANGE in about_slice and "Doubtful" in about_slice
+    assert "Glioma or meningioma: the model cannot tell" in about_answer and STRANGE not in about_answer
+    sure = prediction((0.4, 0.2, 0.2, 0.2), "doubtful", "No class reaches 50 %: the model cannot tell which one it is.")
+    about_slice, about_answer = panels.of_slice(sure, certain(CONFIG)).split("<h3>Classification</h3>")
+    assert "Accepted" in about_slice and "No class reaches 50 %" in about_answer
+
+
+def test_what_the_numbers_mean_takes_150_words_at_most():
+    said = re.sub("<[^>]+>", " ", texts.NUMBERS.partition("</summary>")[2])
+    assert 100 < len(said.split()) <= 150
+
+
+def test_a_refusal_says_first_what_is_wrong_and_then_what_to_do():
+    for reason in (BLANK, NO_BRAIN, TOO_STRANGE):
+        assert f"{cards.finding(reason)} {cards.remedy(reason)}" == reason and cards.remedy(reason)
+    assert cards.finding("It is empty.") == "It is empty." and cards.remedy("It is empty.") == ""
 
 
 def test_bars_keep_their_order_whatever_is_likeliest():
     def order(probabilities):
-        return re.findall(r'<div class="(\w+)">', cards.probabilities(prediction(probabilities)))
+        return re.findall(r'<div class="(\w+)">', panels.bars(prediction(probabilities).probabilities))
 
     assert order(GLIOMA) == order(CLEAR) == list(CLASSES)
 

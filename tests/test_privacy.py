@@ -24,7 +24,7 @@ from tests.regressions.valid import drawn
 from tests.server import REPOSITORY, START_SECONDS
 
 SHORT = 5  # seconds that an upload is kept in these tests, once the model is there
-PATIENCE = 60  # seconds to wait for what should not take one
+PATIENCE = 300  # seconds to wait for what should not take one
 SECRETS = sorted({part.encode() for value in PLANTED.values() for part in value.split("^")})
 RUN_WITH_A_SHORT_MEMORY = f"""
 from page import texts

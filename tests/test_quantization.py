@@ -7,18 +7,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from model.network import PatchLinear, TumorNet
+from model.kernels import FusedConv, Int8Depthwise, Int8Linear, activation_levels, fuse_relu6, on_grid
+from model.network import Depthwise, PatchLinear, TumorNet, served
 from model.quantization import (
     CONFIG,
     FILES,
     FORMAT_VERSION,
     DamagedWeights,
-    Int8PatchLinear,
-    activation_levels,
     load_trained,
     load_weights,
     make_config,
-    on_grid,
     quantize_rows,
     save_weights,
 )
@@ -72,10 +70,10 @@ def test_int8_kernel_and_dequantized_fallback_agree(folder):
     if not activation_levels():
         pytest.skip("this PyTorch has no int8 kernel: only the fallback is in use")
     images = blobs(16, seed=7)
-    kernel = load_weights(folder, kernel="int8")[0]
+    kernel = load_weights(folder)[0]
     fallback = load_weights(folder, kernel="float")[0]
-    assert any(isinstance(module, Int8PatchLinear) for module in kernel.modules())
-    assert not any(isinstance(module, Int8PatchLinear) for module in fallback.modules())
+    assert any(isinstance(module, Int8Linear) for module in kernel.modules())
+    assert not any(isinstance(module, Int8Linear) for module in fallback.modules())
     difference, logits = kernel(images).logits - fallback(images).logits, fallback(images).logits
     assert difference.abs().mean() < 0.03 * (logits.max() - logits.min())
 
@@ -84,22 +82,55 @@ def test_int8_convolution_is_exact_where_the_activations_fit_the_grid():
     if not activation_levels():
         pytest.skip("this PyTorch has no int8 kernel")
     rng = torch.Generator().manual_seed(8)
-    conv = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+    conv = nn.Conv2d(27, 6, 1)
     rows = torch.randint(-127, 128, (6, 27), dtype=torch.int8, generator=rng)
-    conv.weight.data = (rows.float() * 0.5).view(6, 3, 3, 3).permute(0, 3, 1, 2)  # a row is (k, k, channels)
+    conv.weight.data = (rows.float() * 0.5)[:, :, None, None]
     levels = activation_levels()
-    x = torch.randint(-60, levels - 59, (2, 3, 9, 9), generator=rng).float()
+    x = torch.randint(-60, levels - 59, (2, 27, 5, 5), generator=rng).float()
     x[0, 0, 0, 0], x[0, 0, 0, 1] = -60, levels - 60  # the range of a grid with step 1
-    got = Int8PatchLinear(PatchLinear(conv), rows, torch.full((6,), 0.5), levels)(x.permute(0, 2, 3, 1))
+    got = Int8Linear(PatchLinear(conv), rows, torch.full((6,), 0.5), levels)(x.permute(0, 2, 3, 1))
     torch.testing.assert_close(got.permute(0, 3, 1, 2), conv(x), atol=1e-2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [255, 127])  # a full uint8 cuts by itself what ReLU6 would; half of one does not
+@torch.inference_mode()
+def test_what_relu6_bounds_is_cut_at_both_ends(levels):
+    if not activation_levels():
+        pytest.skip("this PyTorch has no int8 kernel")
+    torch.manual_seed(11)
+    conv, norm = nn.Conv2d(16, 32, 1).eval(), nn.BatchNorm2d(32).eval()
+    wide = PatchLinear(conv, norm, relu6=True)
+    rows, scale = quantize_rows(wide.linear.weight)
+    x = 20 * torch.randn(1, 6, 6, 16)
+    got, expected = Int8Linear(wide, rows, scale, levels)(x), wide(x)
+    assert (expected == 0).any() and (expected == 6).any() and got.max() == levels
+    torch.testing.assert_close(got.float() * 6 / levels, expected, atol=0.7, rtol=0)  # inputs reach 60
+    filtered = Depthwise(nn.Conv2d(32, 32, 3, 1, 1, groups=32), nn.BatchNorm2d(32).eval())
+    filtered.weight.data.mul_(5)
+    rows, scale = quantize_rows(filtered.weight.flatten(1))
+    between = Int8Depthwise(filtered, rows.view(32, 1, 3, 3), scale, levels)(got)
+    exact = filtered(got.float() * 6 / levels)
+    assert (exact == 0).any() and (exact == 6).any() and between.max() == levels
+    torch.testing.assert_close(between.float() * 6 / levels, exact, atol=0.2, rtol=0)
+
+
+@torch.inference_mode()
+def test_layers_fused_with_relu6_compute_what_they_did_apart(trained):
+    net, images = served(trained), blobs(3, seed=12)
+    expected = net(images)
+    fuse_relu6(net)
+    if not any(isinstance(module, FusedConv) for module in net.modules()):
+        pytest.skip("this PyTorch cannot fuse them")
+    for fused, apart in zip(net(images), expected, strict=True):
+        torch.testing.assert_close(fused, apart, atol=1e-4, rtol=1e-4)
 
 
 def test_the_largest_activation_does_not_wrap_around():
     unlucky = [0.2901841, -0.4417503, 0.2916570, -1.2436465, 0.8919080, -0.3913905, 0.0356562, -0.7320065]
     grids = [torch.tensor([-1.0, 254.0]) + half for half in (0.5, 0.49999, 0.50001)] + [torch.tensor(unlucky)]
     for x in grids:
-        grid, step, zero = on_grid(x.view(1, 1, -1, 1), 0, 255)
-        torch.testing.assert_close(step * (grid.flatten().float() - zero), x, atol=0.51 * step, rtol=0)
+        grid, step, zero = on_grid(x, 255)
+        torch.testing.assert_close(step * (grid.float() - zero), x, atol=0.51 * step, rtol=0)
 
 
 def test_int8_file_is_at_most_three_tenths_and_covers_all_large_weights(folder):

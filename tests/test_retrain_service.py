@@ -15,7 +15,8 @@ from service import problems
 from service.retraining import jobs as jobs_module
 from service.retraining import worker
 from service.retraining.access import GUESSES, Administrator
-from service.retraining.jobs import MAX_STARTS, Jobs, sha256
+from service.retraining.jobs import MAX_STARTS, Jobs
+from service.retraining.promotion import sha256
 from service.retraining.routes import router
 from tests.retraining_jobs import PNG, candidate, stopped_job, zipped
 from tests.server import write_random_weights
@@ -57,7 +58,8 @@ def jobs(served, tmp_path, monkeypatch):
 def client_of(jobs, address="127.0.0.1", token=TOKEN):
     api = FastAPI()
     problems.install(api)
-    api.include_router(router(jobs, Administrator(TOKEN)))
+    jobs.folder.parent.with_name("uploads").mkdir(exist_ok=True)
+    api.include_router(router(jobs, Administrator(TOKEN), jobs.folder.parent.with_name("uploads")))
     return TestClient(api, headers={"Authorization": f"Bearer {token}"}, client=(address, 50000))
 
 
@@ -136,6 +138,7 @@ def test_a_short_token_is_none():
 def test_a_zip_that_cannot_be_used_is_refused_and_leaves_nothing(client, jobs, tmp_path, content, words):
     assert words in refusal(post_zip(client, content), 422)
     assert [path.name for path in jobs.folder.iterdir()] == ["lock"]
+    assert not list((tmp_path / "uploads").iterdir())
     assert not list(tmp_path.rglob("a*.png"))
 
 
@@ -167,6 +170,24 @@ def test_an_unknown_job_is_not_found(client):
 # ---- after a restart
 
 
+def test_a_server_that_starts_disturbs_no_job_that_another_is_making(jobs):
+    jobs.folder.mkdir(parents=True)
+    making = jobs.folder / ".20260101-000000-000"
+    making.mkdir()
+    with jobs._locked():
+        Jobs(jobs.folder, jobs.served).go_on()
+    assert making.exists()
+    jobs.go_on()
+    assert not making.exists()
+
+
+def test_a_state_folder_that_cannot_be_written_keeps_no_server_from_starting(jobs, monkeypatch, caplog):
+    job = stopped_job(jobs)
+    (job.folder / "starts").mkdir()  # as if it could not be opened
+    jobs.go_on()
+    assert "cannot go on" in caplog.text and jobs.all() == [job]
+
+
 def test_a_job_that_was_stopped_too_often_has_failed(jobs):
     job = stopped_job(jobs)
     (job.folder / "starts").write_text("once\n" * MAX_STARTS)
@@ -196,6 +217,57 @@ def test_a_promoted_candidate_answers_at_once_and_after_a_restart(client, jobs, 
     restarted.load()
     assert restarted.wait().config["temperature"] == 2.0 and restarted.wait().folder == promoted_folder()
     assert "no candidate to promote" in refusal(client.post(f"/retrain/{job.id}/promote"), 409)
+
+
+def test_a_promotion_can_be_withdrawn_and_made_again(client, jobs, start, tmp_path, monkeypatch):
+    monkeypatch.setenv("WEIGHTS", str(start))
+    served = jobs.served = load(start)
+    job = candidate(jobs, tmp_path)
+    assert "nothing to withdraw" in refusal(client.post(f"/retrain/{job.id}/withdraw"), 409)
+    client.post(f"/retrain/{job.id}/promote")
+    assert client.post(f"/retrain/{job.id}/withdraw").json()["state"] == "candidate"
+    assert served.wait().folder == start and load(start).wait().folder == start
+    assert client.post(f"/retrain/{job.id}/promote").json()["state"] == "promoted"
+
+
+def test_what_is_withdrawn_gives_way_to_the_candidate_that_it_started_from(client, jobs, start, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs_module, "KEPT", 0)
+    served = jobs.served = load(start)
+    first = candidate(jobs, tmp_path)
+    jobs.promote(first)
+    begun = str(first.candidate.resolve())
+    second = candidate(jobs, tmp_path, id="20260102-000000-000", init=begun, temperature=3.0)
+    assert client.post(f"/retrain/{second.id}/promote").json()["state"] == "promoted"
+    jobs._forget_old()
+    assert jobs.promoted() == second and first.candidate.exists()  # the way back is kept
+    jobs.withdraw(second)
+    assert jobs.promoted() == first and served.wait().config["temperature"] == 2.0
+
+
+def test_what_another_replica_promotes_answers_here_too(jobs, start, tmp_path, monkeypatch):
+    monkeypatch.setenv("WEIGHTS", str(start))
+    here, jobs.served = load(start), load(start)
+    before = here.wait()
+    here.follow()
+    assert here.wait() is before
+    job = candidate(jobs, tmp_path)
+    jobs.promote(job)
+    here.follow()
+    assert here.wait().config["temperature"] == 2.0
+    jobs.withdraw(job)
+    here.follow()
+    assert here.wait().folder == start
+
+
+def test_a_disk_that_cannot_be_written_is_told_and_changes_nothing(client, jobs, served, tmp_path):
+    job, before = candidate(jobs, tmp_path), served.wait()
+    promoted_folder().mkdir(parents=True)  # in the way of the link
+    (promoted_folder() / "of somebody").touch()
+    assert "set STATE_FOLDER" in refusal(client.post(f"/retrain/{job.id}/promote"), 507)
+    assert served.wait() is before
+    jobs.folder = tmp_path / "file" / "retraining"
+    (tmp_path / "file").touch()
+    assert "set STATE_FOLDER" in refusal(post_zip(client, zipped({"yes/a.png": PNG})), 507)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.load.clients import form, post
 from tests.test_service_predict import PNG, problem_of
 
 REQUEST = post("/predict", form("a.png", PNG), "192.0.2.1")
-PATIENCE = 60  # seconds for what should not take one
+PATIENCE = 300  # seconds for what should not take one
 
 
 @contextlib.contextmanager

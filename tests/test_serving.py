@@ -131,6 +131,38 @@ def test_damaged_promoted_weights_give_way_to_the_next_that_are_asked_for(publis
     assert served.origin.note.endswith(f"The weights of {NAME} answer instead.")
 
 
+def test_promoted_weights_that_are_gone_are_missed(state, tmp_path):
+    state.mkdir()
+    promoted_folder().symlink_to(tmp_path / "deleted")
+    served = loaded()
+    assert answering(served) == "embedded"
+    assert served.origin.note.startswith("The promoted weights cannot be used: there is no such folder.")
+
+
+def test_where_nobody_can_tell_what_was_promoted_others_answer_and_the_page_is_told(state):
+    state.symlink_to(state)  # cannot be entered, as a folder of another user
+    served = loaded()
+    assert answering(served) == "embedded" and "The promoted weights cannot be used" in served.origin.note
+
+
+def test_a_user_without_a_home_gets_answers_and_keeps_nothing(monkeypatch, caplog):
+    def no_such_user(_):
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("STATE_FOLDER")
+    monkeypatch.setattr("pwd.getpwuid", no_such_user)
+    assert answering(loaded()) == "embedded"
+    pins.remember(NAME, "0" * 40)
+    assert pins.find(NAME) is None and "Set STATE_FOLDER" in caplog.text
+
+
+def test_weights_of_the_hub_that_do_not_load_do_not_tell_where_they_lie(published, hub):
+    published.commit({FILES["int8"]: b"damaged"})
+    note = loaded().origin.note
+    assert NAME in note and str(hub.home) not in note
+
+
 def test_without_a_way_to_the_hub_the_embedded_weights_answer(published, hub, monkeypatch):
     hub.faults.add("GET /api/models", status=503)
     note = loaded().origin.note

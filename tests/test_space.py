@@ -79,7 +79,7 @@ def test_a_pushed_space_starts_and_answers_with_the_published_weights(hub, pushe
     finally:
         process.terminate()
         process.wait(30)
-    (here,) = TumorClassifier.default().predict(read(examples.FILES[0]).slices)
+    (here,) = TumorClassifier.from_pretrained().predict(read(examples.FILES[0]).slices)
     assert entry["probabilities"] == pytest.approx(here.probabilities, abs=1e-3)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before, "it writes beside its code"
 

@@ -144,3 +144,11 @@ def test_what_the_system_says_becomes_a_sentence():
         "a/b could not be read or written: no"
     )
     assert told(OSError("A sentence of ours.")) == "A sentence of ours."
+
+
+def test_a_damaged_checkpoint_is_refused_with_a_sentence(stopped):
+    checkpoint = Path(stopped.out) / "checkpoint.pt"
+    for damaged in (checkpoint.read_bytes()[:-1000], b"no checkpoint", b""):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(train.DataError, match="checkpoint.pt is damaged.*another --out"):
+            train.fit(stopped, resume=True)

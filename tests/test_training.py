@@ -111,7 +111,7 @@ def test_sigterm_saves_and_exits_cleanly(settings):
     while not (Path(settings.out) / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0 and "stopped as asked" in output
     state = load_checkpoint(Path(settings.out) / "checkpoint.pt")
     assert state["progress"]["step"] or state["progress"]["epoch"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model import CLASSES, NO_TUMOR
+from training import transplant
 from training.transplant import Share, move_lesions
 from training.twins import Heads
 
@@ -115,3 +116,14 @@ def test_diffuse_tumors_have_a_share_of_their_own(label, share):
     assert move([head(True)] * 2, [BOX] * 2, [label] * 2, **{share: 1.0}).labels.tolist() == [NO_TUMOR] * 2
     other = {"healed": "healed_diffuse", "healed_diffuse": "healed"}[share]
     assert move([head(True)] * 2, [BOX] * 2, [label] * 2, **{other: 1.0}).labels.tolist() == [label] * 2
+
+
+def test_where_no_rows_are_counted_the_same_ones_change(monkeypatch):
+    given = [head(True)] * 6 + [head(False, lopsided=False)] * 6
+    arguments = given, [BOX] * 6 + [NOWHERE] * 6, [MENINGIOMA] * 6 + [NO_TUMOR] * 6
+    expected = move(*arguments, healed=0.5, patched=0.5, transplanted=0.5)
+    monkeypatch.setattr(transplant, "rows_of_interest", lambda mask: torch.arange(len(mask)))  # as on a GPU
+    every_row = move(*arguments, healed=0.5, patched=0.5, transplanted=0.5)
+    for one, other in zip(every_row, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0, equal_nan=True)
+    assert 0 < (expected.images != torch.stack(given)).flatten(1).any(1).sum() < 12

@@ -119,9 +119,7 @@ def positions_in_box(grid: Tensor, boxes: Tensor, stride: int) -> Tensor:
     inside = ((distance / reach) ** 2).sum(-1) <= 1  # an ellipse: tumors leave the corners of their boxes empty
     outside = (distance > half + cell).any(-1)
     said = torch.full(inside.shape, UNKNOWN, dtype=torch.int8, device=grid.device)
-    said[outside] = OUTSIDE
-    said[inside] = INSIDE
-    return said
+    return said.masked_fill_(outside, OUTSIDE).masked_fill_(inside, INSIDE)
 
 
 def augment(frames: Tensor, boxes: Tensor, size: int, stride: int, strength: Strength) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model import NO_TUMOR
 
-from .twins import Heads
+from .twins import Heads, rows_of_interest
 
 COARSE = 4  # pixels of a frame that the mask takes as one
 DIM = 0.1  # of full brightness: darker places are outside the head
@@ -35,7 +35,8 @@ def blank_some(heads: Heads, share: float) -> Heads:
 
     Draws from torch's global generator of the frames' device.
     """
-    chosen = torch.nonzero(torch.rand(len(heads.images), device=heads.images.device) < share)[:, 0]
+    blank = torch.rand(len(heads.images), device=heads.images.device) < share
+    chosen = rows_of_interest(blank)
     if not len(chosen):
         return heads
     images = heads.images[chosen].float() / 255
@@ -45,7 +46,8 @@ def blank_some(heads: Heads, share: float) -> Heads:
     paint = mean * torch.exp(torch.randn(n, device=device) * BRIGHTER)
     clouds = F.interpolate(torch.rand(n, 1, 4, 4, device=device) * CLOUDS, size=(size, size), mode="bicubic")[:, 0]
     painted = images * (1 - inside) + (paint[:, None, None] + clouds - CLOUDS / 2) * inside
-    blanked, boxes, labels = heads.images.clone(), heads.boxes.clone(), heads.labels.clone()
-    blanked[chosen] = (painted.clamp(0, 1) * 255).round().to(torch.uint8)
-    boxes[chosen], labels[chosen] = torch.nan, NO_TUMOR
-    return Heads(blanked, boxes, labels)
+    painted = (painted.clamp(0, 1) * 255).round().to(torch.uint8)
+    blanked = heads.images.clone()
+    blanked[chosen] = torch.where(blank[chosen, None, None], painted, heads.images[chosen])
+    boxes = heads.boxes.masked_fill(blank[:, None], torch.nan)
+    return Heads(blanked, boxes, heads.labels.masked_fill(blank, NO_TUMOR))

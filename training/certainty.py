@@ -9,7 +9,7 @@ from model import CLASSES, NO_TUMOR
 from .bootstrap import figure, mean_with_interval, resample_weights
 from .calibration import fit_temperature
 from .losses import PARTIAL
-from .metrics import calibration_error
+from .metrics import ECE_BINS, calibration_error, confidence_gap
 
 STATUSES = ("accepted", "doubtful", "refused")
 SURE = 0.9  # a probability above which a wrong answer would be believed
@@ -74,6 +74,29 @@ def calibration_by_source(
             "temperature": None if right.all() else fit_temperature(logits[part], truth),
         }
     return figures
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> list[dict]:
+    """How often the answer is right against how sure it was, in the bins of the calibration error.
+
+    Args: `probabilities` (N, 4) calibrated; `labels` (N,), where tumors of unknown type take no part; `groups` N
+    strings.
+    Returns: of each bin that holds an image {from, to, confidence, right}: its edges and the mean of the highest
+    probability, 0..1, and the share of right answers as a figure.
+    """
+    full = labels != PARTIAL
+    probabilities, truth, groups = probabilities[full], labels[full], np.asarray(groups, dtype=object)[full]
+    bin_of = confidence_gap(probabilities, truth)[1]
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
+    return [
+        {
+            "from": k / ECE_BINS,
+            "to": (k + 1) / ECE_BINS,
+            "confidence": float(confidence[bin_of == k].mean()),
+            "right": mean_with_interval(right[bin_of == k], groups[bin_of == k]),
+        }
+        for k in np.unique(bin_of).tolist()
+    ]
 
 
 def status_shares(statuses: Sequence[str], groups: Sequence[str]) -> dict:

@@ -31,6 +31,7 @@ from model.network import TumorNet
 from model.quantization import FILES, load_trained, load_weights
 
 from .baselines import BASELINES, Baseline
+from .benchmark.turns import take_turns
 from .bootstrap import figure, mean_with_interval, ratio, resample_weights
 from .card.comparison import BINARY, FOUR, NAMES, OURS, OURS_FULL, markdown
 from .data import LABELS, DataError, Dataset, load_frames, read_dataset
@@ -307,7 +308,6 @@ def latency(systems: list[str], weights: Path | None = None) -> dict[str, float]
 
     Baselines run as their projects serve them (eager, float32 or int8 linears), ours in int8: the network alone.
     """
-    from .benchmark import take_turns  # imported here: it needs torchvision, the table does not
 
     def call(baseline: Baseline) -> Callable[[], object]:
         net = as_served(baseline, baseline.layers())
@@ -319,7 +319,8 @@ def latency(systems: list[str], weights: Path | None = None) -> dict[str, float]
         ours, _, config = load_weights(weights)
         square = torch.randint(0, 256, (1, 1, config["size"], config["size"]), dtype=torch.uint8)
         calls[OURS] = lambda: ours(square)
-    return {name: round(float(np.median(values)), 2) for name, values in take_turns(calls).items()}
+    with torch.inference_mode():
+        return {name: round(float(np.median(values)), 2) for name, values in take_turns(calls).items()}
 
 
 # ---- the command

@@ -19,7 +19,7 @@ import numpy as np
 from model.classifier import RawOutputs, TumorClassifier
 
 from . import plots
-from .certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
+from .certainty import calibration_by_source, on_other_diseases, reliability, set_figures, status_shares
 from .data import OTHER, DataError, Dataset, Frames, load_frames, read_dataset
 from .layouts import read_records, split_named
 from .localization import box_masks, evidence_figures
@@ -52,6 +52,7 @@ def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = N
         "tumor_auc_by_sequence": tumor_auc_by_sequence(*images, sequences),
         "by_label_and_sequence": by_label_and_sequence(*images, sequences, threshold),
         "prediction_set": set_figures(classifier.prediction_sets(probabilities), labels, groups),
+        "reliability": reliability(*images),
         "calibration_by_source": calibration_by_source(raw.logits, *images, sources),
         "evidence": evidence_figures(raw.evidence, probabilities, labels, masks, groups),
         "refusal": status_shares(statuses(classifier, frames, raw, probabilities), groups),

@@ -5,6 +5,7 @@ with joined() as processes:
     everything = processes.gather(of_part)   # the same in all of them
 """
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,12 +120,10 @@ class Processes:
         if self.alone:
             return net
         here = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(
-            net,
-            device_ids=here,
-            broadcast_buffers=False,  # they are equal: the norms see the whole batch
-            find_unused_parameters=rests,
-        )
+        equal = "forward_sync_buffers"  # buffers are, since the norms see the whole batch
+        if equal not in inspect.signature(nn.parallel.DistributedDataParallel).parameters:
+            equal = "broadcast_buffers"  # its name before torch 2.15
+        return nn.parallel.DistributedDataParallel(net, device_ids=here, find_unused_parameters=rests, **{equal: False})
 
     def synced(self, net: nn.Module) -> nn.Module:
         """`net` with norms that see the batch of all processes, not the part of one."""

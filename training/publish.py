@@ -13,11 +13,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 
 from .publishing import artifact, space
 from .publishing.failures import ERRORS, PushFailed, why
-from .publishing.push import push
+from .publishing.push import client, push
 
 
 def publish_weights(api: HfApi, run: Path, repo: str, **options) -> str | None:
@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None, api: HfApi | None = None) -> int:
         parser.error("say where to: --repo ORG/NAME for the weights of a run, --space ORG/NAME for the page")
     if not options.run and (options.tag or not options.space):
         parser.error("name the run folder whose weights are to be published")
+    set_client_factory(client)
     api, how = api or HfApi(), {"private": options.private, "dry_run": options.dry_run}
     try:
         for name in filter(None, (options.repo, options.space)):
@@ -76,6 +77,9 @@ def main(arguments: list[str] | None = None, api: HfApi | None = None) -> int:
     except (OSError, ValueError, PushFailed) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # between two pushes, or before: one that is under way tells what it has left
+        print("Stopped.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -30,6 +30,7 @@ from model.hub import find_weights
 from model.quantization import CONFIG, FILES, read_config
 
 from . import guards
+from .card import card_of
 from .data import DataError, Dataset, read_dataset, without_copies
 from .export import export
 from .gate import DRAWN_SIZE, read_other_images
@@ -53,7 +54,7 @@ DECIDED = (  # by the start, by --steps, or for good
     *("copies", "set_aside", "sources", "leave_out", "folds", "fold"),
 )
 UNSEEN_OTHERS, UNSEEN_SEED = 100, 3_000_000  # drawn images that are no brain MRI and on which no refusal was fitted
-COMPARISON = "comparison.json"
+COMPARISON, CARD = "comparison.json", "README.md"
 NO_ORIGINAL = "The original test images are not at hand: what it has forgotten of them is not known."
 
 
@@ -105,12 +106,14 @@ def retrain(
         "images": {split: len(own.where(split).records) for split in ("train", "val", "test")},
         "groups": {split: len({r.group for r in own.where(split).records}) for split in ("train", "val", "test")},
         "original": bool(of_start),
+        "steps": steps,
         "rule": {"tolerance": guards.TOLERANCE, "believed_from": guards.HARM_BELIEVED, "groups": guards.MIN_GROUPS},
         "sets": sets,
         **guards.judge(sets),
     }
     if not of_start:
         result["sentences"].append(NO_ORIGINAL)
+    tell_in_card(weights, result)
     unfinished = out / f"{COMPARISON}.part"
     unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     os.replace(unfinished, out / COMPARISON)
@@ -145,6 +148,13 @@ def remember_root(weights: Path, start: dict) -> None:
     """Note in the new config.json which data the whole line of weights began with: only its test split is untouched."""
     config = read_config(weights) | {"original_fingerprint": root_fingerprint(start)}
     (weights / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def tell_in_card(weights: Path, comparison: dict) -> None:
+    """Put the comparison into metrics.json and the card of the new weights."""
+    metrics = json.loads((weights / "metrics.json").read_text()) | {"retrained": comparison}
+    (weights / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (weights / CARD).write_text(card_of(weights))
 
 
 def unseen_others(folder: str) -> tuple[list, list[str]]:

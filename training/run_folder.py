@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import signal
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class StopRequest:
 def open_run(out: Path, resume: bool) -> dict | None:
     """Make the run folder; returns the state that the run goes on from, None if it begins.
 
-    Raises: DataError if there is a run that nobody asked to resume; OSError with a sentence.
+    Raises: DataError if there is a run that nobody asked to resume, or none that can be; OSError with a sentence.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,12 @@ def open_run(out: Path, resume: bool) -> dict | None:
     checkpoint = out / CHECKPOINT
     if checkpoint.exists() and not resume:
         raise DataError(f"{out} already holds a run. Add --resume to go on with it, or choose another --out.")
-    return load_checkpoint(checkpoint) if checkpoint.exists() else None
+    try:
+        return load_checkpoint(checkpoint) if checkpoint.exists() else None
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:  # whatever torch.load raises
+        raise DataError(
+            f"{checkpoint} is damaged, which no end of a run leaves behind. Copy it again, or begin in another --out."
+        ) from error
 
 
 def shards_begun_with(out: Path) -> int | None:

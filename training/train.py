@@ -205,6 +205,7 @@ def fit_part(settings: Settings, resume: bool, plot: bool, processes: Processes)
                 *so_far, weights_norm = torch.cat((sums, weights_norm[None])).tolist()  # waits for the device
                 progress |= {"step": step + 1, "sums": so_far}
                 if not math.isfinite(sum(so_far) + weights_norm):
+                    bar.close()
                     where = f"between steps {step + 2 - since} and {step + 1} of epoch {epoch + 1}"
                     raise FloatingPointError(broken_down(where, settings, history, out))
                 if processes.is_first:
@@ -260,6 +261,8 @@ def main() -> None:
         train(*parse_settings(sys.argv[1:], __doc__.split("\n")[0]))
     except ProcessLost as lost:
         sys.exit(f"training.train: {lost}")
+    except KeyboardInterrupt:  # before the first step, or after the last one: in between StopRequest takes it
+        sys.exit("training.train: stopped. What was saved is whole: go on with --resume." if is_first() else 1)
     except (DataError, OSError, FloatingPointError, ValueError, SafetensorError) as error:
         sentence = told(error) if isinstance(error, OSError) else error
         sys.exit(f"training.train: {sentence}" if is_first() else 1)  # the others have the same to say

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from model import CLASSES, NO_TUMOR
 
-from .twins import REACH, Heads, leaves_free, mirror_boxes
+from .twins import REACH, Heads, leaves_free, mirror_boxes, rows_of_interest
 
 MENINGIOMA, PITUITARY = CLASSES.index("meningioma"), CLASSES.index("pituitary")
 COVERED, FEATHERED = 1.15, REACH  # of the box's half axes: the patch is whole up to the first, gone at the second
@@ -104,14 +104,16 @@ def move_lesions(heads: Heads, twins: Heads, share: Share) -> Heads:
     around = masked_mean(coarse, ring)
     gains = [around / masked_mean(given, ring).clamp_min(0.02) for given in (coarse[donors], coarse_twins)]
     gains = [gain.clamp(*GAIN)[:, None, None] for gain in gains]
-    changed = torch.nonzero(heal | transplant | patch)[:, 0]  # only these are touched in full size
+    change = heal | transplant | patch
+    changed = rows_of_interest(change)  # only these are touched in full size
     lesion = frames[donors[changed]] * gains[0][changed]
     healthy = twins.images[changed] * gains[1][changed]
     healthy = torch.where(from_twin[changed, None, None], healthy, frames[changed].flip(2).float())
     source = torch.where(transplant[changed, None, None], lesion, healthy).clamp(0, 255)
     cover = (FEATHERED - ellipses(places[changed], frames.shape[-1])) / (FEATHERED - COVERED)
+    cover = cover.clamp(0, 1).where(change[changed, None, None], 0)
     mixed = frames.clone()
-    mixed[changed] = torch.lerp(frames[changed].float(), source, cover.clamp(0, 1)).round().to(torch.uint8)
+    mixed[changed] = torch.lerp(frames[changed].float(), source, cover).round().to(torch.uint8)
 
     reach = half * FEATHERED
     healed_place = torch.cat((center - reach, center + reach), dim=1)

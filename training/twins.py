@@ -88,3 +88,12 @@ def pick_twins(everyone: Heads, twins: Tensor) -> Heads:
     images = torch.where(mirrored[:, None, None], images.flip(2), images)
     boxes = torch.where(mirrored[:, None], mirror_boxes(boxes), boxes)
     return Heads(images, boxes, everyone.labels[index].masked_fill(count == 0, -1))
+
+
+def rows_of_interest(mask: Tensor) -> Tensor:
+    """Numbers of the rows where `mask` (N,) holds, and on an accelerator of all: the host would have to wait for it to
+    count them, which takes longer than to work on the others in vain.
+    """
+    if mask.device.type == "cpu":
+        return torch.nonzero(mask)[:, 0]
+    return torch.arange(len(mask), device=mask.device)

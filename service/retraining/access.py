@@ -25,7 +25,7 @@ class Administrator:
         self._guesses = RateLimit(GUESSES_PER_SECOND, GUESSES)
 
     def is_named_by(self, token: str) -> bool:
-        return hmac.compare_digest(token.encode(), self._token)
+        return hmac.compare_digest(token.encode(errors="replace"), self._token)
 
     def is_guessing(self, client: str) -> float:
         """Count a wrong token of `client`. Returns the seconds until it may try again, 0 if at once."""

@@ -7,7 +7,6 @@ when it ends, however it ends. So a server that was restarted knows whether the 
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -22,10 +21,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from model.quantization import FILES, DamagedWeights
-from model.serving import ServedModel, promoted_folder
+from model.serving import ServedModel
 
 from .job import Job, now
+from .promotion import is_promoted, promote, started_from, withdraw
 from .refused import Refused
 from .unpacking import unpack
 
@@ -40,7 +39,10 @@ KEPT = 10  # jobs that have ended; each candidate is 10 MB
 DIED = (
     "The process that trains ended before its time: most often memory is short. The job's log on the server may tell."
 )
-NO_ROOM = "The server's disk gives no room for these images. Free some, and send them again."
+NO_ROOM = (
+    "The server cannot write to its state folder. Make room on that disk, or set STATE_FOLDER to a folder that it may "
+    "write to; then ask again."
+)
 STOPPED = (0, -signal.SIGTERM)  # exit codes of a process that was told to stop, perhaps with the whole machine
 CANCELED = "Canceled as asked; nothing of it is kept."
 MISSING = (
@@ -89,10 +91,7 @@ class Jobs:
         outcome = job.outcome
         if outcome is None:
             return "canceled" if job.is_canceled else "stopped" if self._is_free() else "running"
-        return "promoted" if self.is_promoted(job) else outcome["state"]
-
-    def is_promoted(self, job: Job) -> bool:
-        return promoted_folder().resolve() == job.candidate.resolve()
+        return "promoted" if is_promoted(job) else outcome["state"]
 
     # ---- begin, go on, cancel
 
@@ -104,30 +103,38 @@ class Jobs:
         if sentence := missing_packages():
             raise Refused(sentence, 503)
         start = self.served.wait().folder.resolve()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._one_by_one, self._locked() as lock:
-            self._refuse_a_second()
-            name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-            making = Job(self.folder / f".{name}")
-            try:
-                facts = {"begun": now(), "init": str(start), "settings": dict(self.settings)}
-                facts["original"] = str(self.original) if self.original else None
-                self._put(images, making, facts, self.folder / name)
-                making.folder.rename(self.folder / name)
-            except OSError as error:
-                log.exception("a job of retraining could not be written")
-                raise Refused(NO_ROOM, 507) from error
-            finally:
-                shutil.rmtree(making.folder, ignore_errors=True)
-            job = Job(self.folder / name)
-            self._start(job, lock)
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._one_by_one, self._locked() as lock:
+                self._refuse_a_second()
+                name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+                making, job = Job(self.folder / f".{name}"), Job(self.folder / name)
+                try:
+                    facts = {"begun": now(), "init": str(start), "settings": dict(self.settings)}
+                    facts["original"] = str(self.original) if self.original else None
+                    self._put(images, making, facts, job.folder)
+                    making.folder.rename(job.folder)
+                    self._start(job, lock)
+                except OSError:
+                    shutil.rmtree(job.folder, ignore_errors=True)
+                    raise
+                finally:
+                    shutil.rmtree(making.folder, ignore_errors=True)
         self._forget_old()
         return job
 
     def go_on(self) -> None:
         """After the server has started: wait for the job that is at work, or start it again where it was stopped."""
-        for left_behind in self.folder.glob(".*-*"):
-            shutil.rmtree(left_behind, ignore_errors=True)
+        try:
+            if self.folder.is_dir():
+                self._go_on()
+        except OSError:  # classifying needs none of this
+            log.exception("The jobs of retraining in %s cannot go on. Set STATE_FOLDER.", self.folder)
+
+    def _go_on(self) -> None:
+        with contextlib.suppress(Refused), self._locked():  # else another server may be making one
+            for left_behind in self.folder.glob(".*-*"):
+                shutil.rmtree(left_behind, ignore_errors=True)
         for job in self.all():
             if job.outcome:
                 job.clean()  # a server may have been stopped right there
@@ -145,7 +152,7 @@ class Jobs:
 
     def cancel(self, job: Job) -> None:
         """End a job that has not ended, and delete all of it but its outcome. Raises: Refused."""
-        with self._one_by_one:
+        with self._one_by_one, self._writing():
             if job.outcome:
                 raise Refused("This job has ended already, so there is nothing to cancel.", 409)
             (job.folder / "canceled").touch()
@@ -155,34 +162,25 @@ class Jobs:
             with contextlib.suppress(ProcessLookupError):  # it ends by itself right now
                 os.killpg(int((job.folder / "pid").read_text()), signal.SIGKILL)  # nothing of it is to be saved
 
-    # ---- promote
+    # ---- promote, withdraw
+
+    def promoted(self) -> Job | None:
+        """The job whose candidate answers."""
+        return next(filter(is_promoted, self.all()), None)
 
     def promote(self, job: Job) -> None:
         """Answer with the job's candidate from now on, and after a restart. Raises: Refused; then nothing changes."""
-        with self._one_by_one:
+        with self._at_rest():
             if self.state(job) != "candidate":
                 raise Refused(f"This job is {self.state(job)}: there is no candidate to promote.", 409)
-            comparison = job.outcome["comparison"]
-            if not comparison["promotable"]:
-                raise Refused(f"This candidate is not promoted. {' '.join(comparison['sentences'])}", 409)
-            if self._running():
-                raise Refused("A job that starts from what answers now is at work. Wait for it, or cancel it.", 409)
-            if sha256(self.served.wait().folder) != comparison["start"]["sha256"]:
-                raise Refused(
-                    f"This candidate was compared with {comparison['start']['version']}, which does not answer any "
-                    "more. Retrain from what answers now.",
-                    409,
-                )
-            try:
-                if sha256(job.candidate) != comparison["candidate"]["sha256"]:
-                    raise DamagedWeights("its weights are not those that were compared. Retrain.")
-                self.served.replace(job.candidate)
-            except (OSError, ValueError) as error:
-                raise Refused(f"This candidate cannot be used: {error}", 409) from error
-            link = self.folder / f".promoted.{os.getpid()}"
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.relpath(job.candidate.resolve(), promoted_folder().parent.resolve()))
-            os.replace(link, promoted_folder())
+            promote(job, self.served)
+
+    def withdraw(self, job: Job) -> None:
+        """Answer again with what the promoted job started from. Raises: Refused, `ModelMissing`."""
+        with self._at_rest():
+            if not is_promoted(job):
+                raise Refused("This job's candidate does not answer: there is nothing to withdraw.", 409)
+            withdraw(job, self.served, self.all())
 
     # ---- inside
 
@@ -240,6 +238,24 @@ class Jobs:
             raise Refused(f"Job {job.id} was stopped and goes on when the server starts again. Cancel it first.", 409)
 
     @contextlib.contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """For what changes the weights that answer, while no job starts from them. Raises: Refused."""
+        with self._one_by_one:
+            if self._running():
+                raise Refused("A job that starts from what answers now is at work. Wait for it, or cancel it.", 409)
+            with self._writing(), self._locked():
+                yield
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raises: Refused if the disk cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            log.exception("the state folder could not be written")
+            raise Refused(NO_ROOM, 507) from error
+
+    @contextlib.contextmanager
     def _locked(self, wait: bool = False) -> Iterator[int]:
         """The lock, as a file descriptor. Raises: Refused if it is held and `wait` is false."""
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -261,11 +277,8 @@ class Jobs:
             return False
 
     def _forget_old(self) -> None:
-        ended = [job for job in self.all() if job.outcome and not self.is_promoted(job)]
+        promoted = self.promoted()
+        before = promoted and started_from(promoted)  # for the way back
+        ended = [job for job in self.all() if job.outcome and job != promoted and job.candidate.resolve() != before]
         for job in ended[KEPT:]:
             shutil.rmtree(job.folder, ignore_errors=True)
-
-
-def sha256(weights: Path) -> str:
-    """Of the int8 file in a weights folder, hexadecimal. Raises: OSError."""
-    return hashlib.sha256((weights / FILES["int8"]).read_bytes()).hexdigest()

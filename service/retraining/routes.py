@@ -3,15 +3,15 @@
 curl -H "Authorization: Bearer $ADMIN_TOKEN" -H "Content-Type: application/zip" -T images.zip -X POST URL/retrain
 curl -H "Authorization: Bearer $ADMIN_TOKEN" --json '{"folder": "/data/scans"}' http://127.0.0.1:7860/retrain
 curl -H "Authorization: Bearer $ADMIN_TOKEN" URL/retrain/ID
-curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST URL/retrain/ID/promote
+curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST URL/retrain/ID/promote     # and /withdraw, to take it back
 """
 
 import ipaddress
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -28,6 +28,7 @@ from .schemas import JobReport, report
 
 ZIP_KINDS = ("application/zip", "application/x-zip-compressed")
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")  # what a proxy adds: then nobody knows who is on this machine
+NO_ROOM = "The server's folder for uploads has no room for this ZIP. Make some, or set TMPDIR; then send it again."
 WHAT_TO_SEND = 'Send a ZIP as application/zip or, on the machine itself, application/json: {"folder": "/its/path"}.'
 REFUSALS = documented(
     _401="No token, or a wrong one.",
@@ -38,6 +39,7 @@ REFUSALS = documented(
     _415="Neither a ZIP nor a folder.",
     _422="The ZIP or the folder cannot be used.",
     _429="Too many wrong tokens.",
+    _507="The server's disk cannot be written.",
     _503="Training is not installed on this server, or there is no model to start from.",
 )
 BODY = {
@@ -55,8 +57,8 @@ class Folder(BaseModel):
     folder: Path
 
 
-def router(jobs: Jobs, administrator: Administrator) -> APIRouter:
-    """The routes of `jobs`, for `administrator` alone."""
+def router(jobs: Jobs, administrator: Administrator, uploads: Path | None = None) -> APIRouter:
+    """The routes of `jobs`, for `administrator` alone; a ZIP lies in `uploads` (default: the system's) as it comes."""
     routes = APIRouter(dependencies=[Depends(administrator.check)], responses=REFUSALS, tags=["retraining"])
 
     @routes.post("/retrain", status_code=202, openapi_extra={"requestBody": BODY}, summary="Retrain on own images")
@@ -67,7 +69,7 @@ def router(jobs: Jobs, administrator: Administrator) -> APIRouter:
         that labels them; groups.csv (path,group) says which images are of one person. A ZIP is deleted when the job has
         ended, a folder is left as it is.
         """
-        job = await _begin(jobs, request)
+        job = await _begin(jobs, request, uploads)
         response.headers["Location"] = f"/retrain/{job.id}"
         return job
 
@@ -97,21 +99,30 @@ def router(jobs: Jobs, administrator: Administrator) -> APIRouter:
             jobs.promote(job)
             return report(jobs, job)
 
+    @routes.post("/retrain/{id}/withdraw", summary="Withdraw a promotion")
+    def withdraw(id: str) -> JobReport:
+        """Answer again with what the promoted candidate started from, which stays a candidate."""
+        with refusals_told():
+            job = jobs.get(id)
+            jobs.withdraw(job)
+            return report(jobs, job)
+
     return routes
 
 
-async def _begin(jobs: Jobs, request: Request) -> JobReport:
+async def _begin(jobs: Jobs, request: Request, uploads: Path | None) -> JobReport:
     body = Body(request.receive, request.headers.get("content-length", ""))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind in ZIP_KINDS:
-            jobs.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=jobs.folder, prefix=".incoming-") as folder:
-                zipped = Path(folder) / "images.zip"
-                with zipped.open("wb") as file:
+            try:
+                with NamedTemporaryFile(dir=uploads, prefix="retrain-", suffix=".zip") as zipped:
                     async for part in Request(request.scope, body).stream():
-                        file.write(part)
-                return await run_in_threadpool(_begun, jobs, zipped)
+                        zipped.write(part)
+                    zipped.flush()
+                    return await run_in_threadpool(_begun, jobs, Path(zipped.name))
+            except OSError as error:
+                raise Problem(507, "No room", NO_ROOM) from error
         if kind == "application/json":
             folder = _folder_on_this_machine(request, await Request(request.scope, body).body())
             return await run_in_threadpool(_begun, jobs, folder)

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
-from model.scans import UnreadableScan
+from model.scans import UnreadableScan, limits
 from model.scans.archives import zip_files
 from model.scans.kinds import ENOUGH, Unrecognized, kind_of
 from model.scans.names import shown_name
@@ -11,6 +11,10 @@ from model.scans.sources import source_of
 
 from .refused import Refused
 
+REMEDY = (
+    f"Zip the images anew: up to {limits.MAX_BYTES // 2**20} MB, and {limits.MAX_EXPANDED_BYTES // 2**20} MB and "
+    f"{limits.MAX_ZIP_ENTRIES:,} files unpacked."
+)
 NO_ZIP = "This is no ZIP. Zip the folder that holds the class folders, or the images and their CSV, and send that."
 
 
@@ -36,7 +40,8 @@ def unpack(zipped: Path, folder: Path) -> None:
                 except UnreadableScan as error:
                     raise Refused(f"{_shown(path)} in the ZIP: {error}") from error
     except UnreadableScan as error:
-        raise Refused(str(error)) from error
+        what = str(error).partition(". ")[0]  # what to do about it would be meant for a scan
+        raise Refused(f"{what}. {REMEDY}") from error
     if not any(folder.iterdir()):
         raise Refused("The ZIP holds no files. Zip the folder that holds the class folders.")
 

@@ -16,7 +16,7 @@ from .faults import Faults
 from .repositories import Repository
 from .server import Hub
 
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 @dataclass

@@ -13,7 +13,7 @@ THREADS = 3  # that ask at once, as many as the service lets work on two cores
 
 
 def slices_a_second(seconds: float) -> float:
-    classifier, pixels = TumorClassifier.default(), read(JPEG, "slice.jpg").slices
+    classifier, pixels = TumorClassifier.from_pretrained(), read(JPEG, "slice.jpg").slices
     classifier.predict(pixels)
     until = time.perf_counter() + seconds
 

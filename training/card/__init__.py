@@ -19,10 +19,11 @@ metrics.json holds sections, of which any may be missing (the card then says "no
     probes                   report of training.probes: what shortcuts are worth
     recorded                 answers to the drawn examples (training.recorded), for a check before weights are published
     comparison               report of training.compare: the systems that this one grew from
+    retrained                comparison.json of training.retrain: these weights beside those that they started from
 
 Each file renders one thing: results.py how well, certainty.py how sure, data.py from which images, making.py how it was
-made, energy.py what that took, costs.py how large and quick, study.py whole volumes, model_index.py the results for the
-Hub; document.py puts them together.
+made, energy.py what that took, costs.py how large and quick, study.py whole volumes, retrained.py what is otherwise
+after retraining, model_index.py the results for the Hub; document.py puts them together.
 """
 
 from .data import count_by_source

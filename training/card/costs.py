@@ -2,6 +2,18 @@
 
 from ..markdown import NOT_MEASURED, table
 
+COLUMNS = (
+    ("median, ms", "median_ms", "{:.1f}"),
+    ("95th percentile, ms", "p95_ms", "{:.1f}"),
+    ("times our int8", "to_int8", "{:.2f}"),
+    ("peak memory of the process, MB", "peak_mb", "{:.0f}"),
+    ("file to first answer, ms", "load_ms", "{:.0f}"),
+    ("file, MB", "file_mb", "{:.1f}"),
+)
+ALONE = (
+    " Memory and loading are of a process for each, with the libraries that it needs; importing them is not loading."
+)
+
 
 def quantization(metrics: dict) -> str:
     """Quality before and after, and the size of the file."""
@@ -17,19 +29,20 @@ def quantization(metrics: dict) -> str:
 
 
 def speed(metrics: dict) -> str:
-    """The table of the benchmark, with its machine."""
-    speed = metrics.get("speed")
-    if not speed:
+    """The table of the benchmark's inference, batch 1, with its machine; reports from before others' costs have fewer
+    columns."""
+    speed = metrics.get("speed", {})
+    if not speed.get("rows"):
         return f"Speed: {NOT_MEASURED}."
-    rows = [
-        [row["what"], f"{row['median_ms']:.1f}", f"{row['p95_ms']:.1f}", f"{row['to_int8']:.2f}"]
-        for row in speed["rows"]
-    ]
+    rows = [row for row in speed["rows"] if row.get("batch", 1) == 1]
+    columns = [(title, key, form) for title, key, form in COLUMNS if all(key in row for row in rows)]
+    lines = [[row["what"], *(form.format(row[key]) for _, key, form in columns)] for row in rows]
     versions = ", ".join(f"{name} {version}" for name, version in speed["versions"].items())
     return (
-        table([f"one image, {speed['threads']} threads", "median, ms", "95th percentile, ms", "times our int8"], rows)
+        table([f"one image, {speed['threads']} threads", *(title for title, *_ in columns)], lines)
         + f"\n\nMedians of {speed['runs']} rounds that took turns in one run, on {speed['hardware']['processor']} "
         f"({speed['hardware']['cores']} cores; {versions}). Ratios travel to other machines, milliseconds do not."
+        + (ALONE if any(key == "peak_mb" for _, key, _ in columns) else "")
         + volume(speed.get("volume"), speed.get("load"))
     )
 

@@ -7,7 +7,7 @@ from string import Template
 from model import CLASSES, DISPLAY_NAMES
 
 from .. import markdown
-from . import certainty, comparison, costs, cross_validation, data, making, results, shortcuts, study
+from . import certainty, comparison, costs, cross_validation, data, making, results, retrained, shortcuts, study
 from .model_index import model_index
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -42,13 +42,14 @@ def model_card(config: dict, metrics: dict, plots: list[str], origin: str = SHIP
     `config`: of the weights; `metrics`: as described in `training.card`; `plots`: names of the plots in the folder;
     `origin`: what `TumorClassifier.from_pretrained` is to load them from.
     """
-    training = metrics.get("training", {})
+    training, tuned = metrics.get("training", {}), metrics.get("retrained", {})
     text = Template(TEMPLATE.read_text()).substitute(
         origin=origin,
         provenance=data.front_matter(training),
         model_index=model_index(config["name"], metrics),
         **{key: config[key] for key in ("name", "size")},
         classes=", ".join(DISPLAY_NAMES[name] for name in CLASSES[:-1]) + f" and {DISPLAY_NAMES[CLASSES[-1]]}",
+        retrained=retrained.markdown(tuned),
         results=results.main_table(metrics, results.ALL),
         seeds=_seeds(metrics),
         by_sequence=results.by_sequence(metrics),
@@ -71,10 +72,11 @@ def model_card(config: dict, metrics: dict, plots: list[str], origin: str = SHIP
         phantoms=making.phantoms(training),
         left_out=making.left_out(training),
         set_aside=making.set_aside(training),
-        recipe=making.recipe(training),
+        recipe=making.recipe(retrained.begun_from(training, tuned) if tuned else training),
         training=making.facts(training),
-        command=making.command(training),
+        command=_command(training, tuned),
     )
+    text = retrained.in_own_words(text) if tuned else text
     return "\n".join(line.rstrip() for line in text.split("\n"))
 
 
@@ -90,6 +92,12 @@ def readme_numbers(metrics: dict) -> str:
         costs.speed(metrics),
     ]
     return "\n\n".join(parts)
+
+
+def _command(training: dict, tuned: dict) -> str:
+    if tuned:
+        return making.command(retrained.asked(training, tuned), "training.retrain")
+    return making.command(training)
 
 
 def _rendered(metrics: dict, section: str) -> str:

@@ -62,6 +62,8 @@ def recipe(training: dict) -> str:
         else ""
     )
     sentences = [f"{start}{kept}."]
+    if settings.get("unfreeze_at"):
+        sentences.append(f"For the first {settings['unfreeze_at']:.0%} of the run the head alone learns.")
     if settings.get("position_weight"):
         sentences.append(
             'Where the tumor\'s box is known, positions inside it learn its class and positions outside it "no tumor".'
@@ -103,13 +105,13 @@ def facts(training: dict) -> str:
     return "\n".join(f"- {name}: {fact or 'not recorded'}" for name, fact in told.items())
 
 
-def command(training: dict) -> str:
-    """The command that trains it, with every setting, since defaults change; folders only by their names."""
+def command(training: dict, program: str = "training.train") -> str:
+    """The command that makes it, with every setting, since defaults change; folders only by their names."""
     settings = training.get("settings")
     if not settings:
         return f"Command: {NOT_MEASURED}."
     values = {name: Path(value).name if name in FOLDERS else value for name, value in settings.items() if value != ""}
-    words = ["python -m training.train", *(f"--{name} {value}" for name, value in values.items())]
+    words = [f"python -m {program}", *(f"--{name} {value}" for name, value in values.items())]
     lines = textwrap.wrap(" ".join(word.replace(" ", NBSP) for word in words), WIDTH, break_on_hyphens=False)
     return "```sh\n" + " \\\n    ".join(lines).replace(NBSP, " ") + "\n```"
 

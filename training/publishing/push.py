@@ -6,13 +6,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from httpx2 import Client, Timeout
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.sha import git_hash
 
 from .failures import ERRORS, PushFailed, why
 
 KEPT = ".gitattributes"  # the Hub's own file in every repository
+SILENCE_SECONDS = 30  # without a byte; the client by itself waits for ever, and asks again up to five times
+CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,13 @@ class Changes(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.added or self.deleted)
+
+
+def client() -> Client:
+    """The Hub client's own connection, for `huggingface_hub.set_client_factory`, but that it gives up on silence."""
+    made = default_client_factory()
+    made.timeout = Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+    return made
 
 
 def push(api: HfApi, upload: Upload, *, private: bool = False, tag: str = "", dry_run: bool = False) -> str | None:

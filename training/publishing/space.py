@@ -34,7 +34,7 @@ def upload_of(space: str, model: str = "", revision: str = "") -> Upload:
 def _is_needed(path: Path) -> bool:
     if path.is_relative_to(WEIGHTS):
         return path.name in OF_WEIGHTS
-    return not set(path.parts) & set(LEFT_OUT)
+    return not set(path.parts) & set(LEFT_OUT) and not any(part.startswith(".") for part in path.parts)
 
 
 def readme(text: str, model: str, revision: str) -> str:

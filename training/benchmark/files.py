@@ -1,30 +1,15 @@
-"""What the largest files that are read cost, and what reading in a process of its own adds.
+"""The files whose reading is timed: the largest of each kind that is allowed, and some ordinary ones."""
 
-    python -m training.benchmark_reading                       # makes the files, reads each as the page does
-    python -m training.benchmark_reading --json reading.json
-
-Seconds go from the file's name to the pixels; those of the processor, of the server's and the reading process together,
-hold on a busy machine too. Memory is what the peaks of both processes add to what they hold while idle, which is no
-less than the peak of both together. Linux alone tells it.
-"""
-
-import argparse
 import gzip
 import io
-import json
-import os
 import struct
-import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import gdcm
 import numpy as np
-import torch
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -38,12 +23,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from model import scans
-from model.scans import isolated, limits
+from model.scans import limits
 
-from .hardware import describe
-
-RUNS = 30  # of each ordinary file, here and there by turns
 SIDE = int(limits.MAX_PIXELS**0.5)
 SIDE_JPEG_2000 = int(limits.MAX_PIXELS_JPEG_2000**0.5)
 SLICES = limits.MAX_PIXELS_IN_ALL // 512**2  # of 512 x 512
@@ -179,126 +160,3 @@ ORDINARY: dict[str, Callable[[], bytes]] = {
     "DICOM of 512 x 512, JPEG Lossless": lambda: dicom(grain(512, 512), 1, JPEGLosslessSV1),
     "DICOM of 155 x 240 x 240": lambda: dicom(grain(240, 240), 155),
 }
-
-
-def benchmark(folder: Path) -> dict:
-    """Read everything once, what is ordinary `RUNS` times; the report is JSON-ready. `folder`: where files are made."""
-    return {
-        "largest": [measure_largest(what, make, folder) for what, make in LARGEST.items()],
-        "isolation": [measure_isolation(what, make, folder) for what, make in ORDINARY.items()],
-        "hardware": describe(torch.device("cpu")),
-    }
-
-
-def measure_largest(what: str, make: Callable[[], bytes], folder: Path) -> dict:
-    """Seconds and peak memory of reading one file as the server does, in a process that has read nothing yet."""
-    path = folder / "upload"
-    path.write_bytes(make())
-    with started_reader() as reader:
-        processes = ("self", str(reader.pid))
-        for process in processes:
-            Path(f"/proc/{process}/clear_refs").write_text("5")  # begins a new peak
-        idle, busy, start = sum(map(held, processes)), sum(map(busy_seconds, processes)), time.perf_counter()
-        row = {"what": what, "file_mb": round(path.stat().st_size / 1e6, 1), "slices": 0, "reason": ""}
-        try:
-            (entry,) = reader.read_all([path], [what], lambda number: None)
-        except isolated.ReaderDied as death:
-            return row | {"reason": str(death), "seconds": round(time.perf_counter() - start, 2)}
-        row |= {"slices": len(entry.slices)} if isinstance(entry, scans.Scan) else {"reason": entry.reason}
-        return row | {
-            "seconds": round(time.perf_counter() - start, 2),
-            "busy_seconds": round(sum(map(busy_seconds, processes)) - busy, 2),
-            "peak_mb": round((sum(map(peak, processes)) - idle) / 1e6),
-        }
-
-
-@contextmanager
-def started_reader() -> Iterator[isolated.Reader]:
-    """A new process that waits for work."""
-    reader = isolated.Reader()
-    try:
-        reader.read_all([], [], lambda number: None)
-        yield reader
-    finally:
-        reader.close()
-
-
-def held(process: str) -> int:
-    """Bytes of memory that a process holds now."""
-    return 1024 * int(told(process, "VmRSS"))
-
-
-def peak(process: str) -> int:
-    return 1024 * int(told(process, "VmHWM"))
-
-
-def told(process: str, what: str) -> str:
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(line.split()[1] for line in lines if line.startswith(what))
-
-
-def busy_seconds(process: str) -> float:
-    """What a process has had of the processor so far, in steps of 10 ms."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime: see man proc_pid_stat
-
-
-def measure_isolation(what: str, make: Callable[[], bytes], folder: Path) -> dict:
-    """Milliseconds of reading an ordinary file here and in a process of its own: medians of turns, and of processor."""
-    path = folder / "upload"
-    path.write_bytes(make())
-    with started_reader() as reader:
-        ways = {
-            "here": (lambda: scans.read_all([path]), ("self",)),
-            "isolated": (lambda: reader.read_all([path], [what], lambda number: None), ("self", str(reader.pid))),
-        }
-        passed, busy = {where: [] for where in ways}, dict.fromkeys(ways, 0.0)
-        for turn in range(RUNS + 1):
-            for where, (read, processes) in ways.items():
-                before, start = sum(map(busy_seconds, processes)), time.perf_counter()
-                read()
-                if turn:  # the first one loads libraries
-                    passed[where].append(1000 * (time.perf_counter() - start))
-                    busy[where] += 1000 * (sum(map(busy_seconds, processes)) - before) / RUNS
-    medians = {where: float(np.median(milliseconds)) for where, milliseconds in passed.items()}
-    return {
-        "what": what,
-        **{f"{where}_ms": round(median, 1) for where, median in medians.items()},
-        "costs_ms": round(medians["isolated"] - medians["here"], 1),
-        "costs_busy_ms": round(busy["isolated"] - busy["here"], 1),
-    }
-
-
-def table(report: dict) -> str:
-    """The report as lines of text."""
-    lines = [report["hardware"]["processor"], "  the largest file of each kind: seconds, of them busy, peak above idle"]
-    for row in report["largest"]:
-        cost = f"{row['seconds']:7.2f} s{row.get('busy_seconds', '?'):>7} s{row.get('peak_mb', '?'):>6} MB"
-        result = row["reason"] or f"{row['slices']} slices"
-        lines.append(f"  {row['what']:32}{row['file_mb']:7.1f} MB{cost}   {result}")
-    lines.append("  an ordinary file: here, isolated, the difference, and that of the processor")
-    for row in report["isolation"]:
-        times = (row[key] for key in ("here_ms", "isolated_ms", "costs_ms", "costs_busy_ms"))
-        lines.append(f"  {row['what']:40}" + "".join(f"{time:9.1f} ms" for time in times))
-    return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.benchmark_reading", description=__doc__.split("\n")[0], allow_abbrev=False
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
-    options = parser.parse_args(arguments)
-    if not Path("/proc/self/clear_refs").exists():
-        print("Peaks of memory can be measured on Linux only.", file=sys.stderr)
-        return 2
-    with tempfile.TemporaryDirectory() as folder:
-        report = benchmark(Path(folder))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-    print(table(report))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

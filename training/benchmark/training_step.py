@@ -1,19 +1,13 @@
 """How many images a second train: our way, and the ordinary one, of the same network, batch and image size.
 
-    python -m training.benchmark_training --json training_speed.json      # drawn heads; --data DIR for class folders
-
 Ours is the loop of training/train.py: the data set as uint8 on the device, augmentation of the whole batch there,
 bf16 where the machine is fast at it, channels-last, one look at the loss in `log_every` steps. The ordinary way is what
 tutorials show: torchvision's `ImageFolder`, a `DataLoader` with workers, v2 transforms of each image, float32, the loss
-read at every step. The ways take turns in every round, so that a busy machine is busy for each: ratios hold where
-images a second do not. Decoding the data set, which ours does once and then keeps on disk, is not in the figures.
+read at every step. Decoding the data set, which ours does once and then keeps on disk, is not in the figures.
 """
 
-import argparse
-import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,19 +21,19 @@ from torchvision.transforms import v2
 
 from model.network import TumorNet
 
-from .batches import draw_batch
-from .data import Dataset, read_dataset
-from .draws import Streams
-from .hardware import best_device, bf16_is_fast, describe, versions
-from .losses import class_loss, position_loss, type_loss
-from .markdown import table
-from .optimization import averaged_copy, make_optimizer
-from .phantoms import write_phantom_dataset
-from .settings import Settings
-from .training_set import TrainingSet, load_training_set
+from ..batches import draw_batch
+from ..data import Dataset, read_dataset
+from ..draws import Streams
+from ..hardware import best_device, bf16_is_fast, describe, versions
+from ..losses import class_loss, position_loss, type_loss
+from ..optimization import averaged_copy, make_optimizer
+from ..phantoms import write_phantom_dataset
+from ..settings import Settings
+from ..training_set import TrainingSet, load_training_set
 
-PER_CLASS = 160  # drawn heads: ten batches of the default size
-ROUNDS, STEPS = 5, 8  # of each way in a round, after those that empty the workers' queues
+PER_CLASS = 100  # drawn heads: four batches of the default size
+ROUNDS, STEPS = 3, 6  # of each way in a round, after those that empty the workers' queues
+QUICK = 1, 2
 PREFETCH = 2  # batches that each worker keeps ready (PyTorch's default)
 
 
@@ -130,6 +124,16 @@ def wait_for_device() -> None:
         torch.cuda.synchronize()
 
 
+def measure(data: Path | None, batch: int, compile: str, quick: bool) -> dict:
+    """`benchmark` on the labeled images below `data`, or on drawn heads, with the default settings but these."""
+    torch.set_float32_matmul_precision("high")
+    with tempfile.TemporaryDirectory() as cache:
+        settings = Settings(phantoms=0, cache=cache, batch=batch, compile=compile)
+        root = data or write_phantom_dataset(Path(cache) / "heads", PER_CLASS)
+        dataset = read_dataset(root).trainable().where("train")
+        return benchmark(dataset, settings, os.cpu_count(), *(QUICK if quick else (ROUNDS, STEPS)))
+
+
 def benchmark(dataset: Dataset, settings: Settings, workers: int, rounds: int = ROUNDS, steps: int = STEPS) -> dict:
     """Time both ways on the training images of `dataset`; the report is JSON-ready.
 
@@ -170,43 +174,3 @@ def in_class_folders(dataset: Dataset, folder: Path) -> None:
     for number, record in enumerate(dataset.records):
         (folder / record.label).mkdir(exist_ok=True)
         (folder / record.label / f"{number}{record.path.suffix}").symlink_to(record.path.resolve())
-
-
-def as_table(report: dict) -> str:
-    rows = [[row["what"], f"{row['images_per_second']:.0f}", f"{row['times_ordinary']:.2f}"] for row in report["rows"]]
-    return table(["training step", "images/s", "times the ordinary way"], rows)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.benchmark_training", description=__doc__.split("\n")[0], allow_abbrev=False
-    )
-    parser.add_argument("--data", type=Path, help="a labeled data set (default: drawn heads)")
-    parser.add_argument("--size", type=int, default=Settings.size)
-    parser.add_argument("--batch", type=int, default=Settings.batch)
-    parser.add_argument("--frozen", type=int, default=Settings.frozen)
-    parser.add_argument("--compile", default=Settings.compile, choices=("cuda", "always"))
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes of the ordinary way's DataLoader"
-    )
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of each way in a round")
-    parser.add_argument("--json", type=Path, help="write the report here, too")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    torch.set_float32_matmul_precision("high")
-    with tempfile.TemporaryDirectory() as cache:
-        steered = {name: getattr(options, name) for name in ("size", "batch", "frozen", "compile")}
-        settings = Settings(phantoms=0, cache=cache, **steered)
-        root = options.data or write_phantom_dataset(Path(cache) / "heads", PER_CLASS)
-        dataset = read_dataset(root).trainable().where("train")
-        report = benchmark(dataset, settings, options.workers, options.rounds, options.steps)
-    print(as_table(report))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
