@@ -19,6 +19,7 @@ from .data import Dataset, decoded, read_dataset
 from .layouts import DataError, Record, read_records
 from .splits import split_by_group
 
+KINDS = ("tumor", "no tumor")
 SHARES = {"train": 0.5, "val": 0.2, "test": 0.3}  # of the images: a comparison needs more than training's usual 0.15
 MIN_GROUPS = 10  # with a tumor, and as many without: 5 train, 2 calibrate, 3 compare
 REHEARSED = {"train": 600, "val": 200}  # at most, of the original images: without them pituitary tumors were forgotten
@@ -123,13 +124,14 @@ def _with_splits(records: list[Record], seed: int) -> list[Record]:
 def _check_groups(records: list[Record]) -> None:
     """Raises DataError if the images are of one kind only, or of too few groups of either."""
     kinds = _groups_by_kind(records)
-    for kind, other in (("tumor", "no tumor"), ("no tumor", "tumor")):
+    for kind, other in (KINDS, KINDS[::-1]):
         if not kinds[kind]:
             raise DataError(
                 f"All {len(records)} images are labeled {other}: a network that sees one kind only forgets the other. "
                 f"Add images with {kind}."
             )
-    for kind, groups in kinds.items():
+    for kind in KINDS:
+        groups = kinds[kind]
         if groups < MIN_GROUPS:
             images = sum(_kind(record) == kind for record in records)
             raise DataError(
@@ -143,7 +145,7 @@ def _check_splits(records: list[Record]) -> None:
     """Raises DataError if a split lacks images with or without tumor."""
     for split in SHARES:
         kinds = _groups_by_kind([record for record in records if record.split == split])
-        for kind in ("tumor", "no tumor"):
+        for kind in KINDS:
             if not kinds[kind]:
                 raise DataError(
                     f"No image with {kind} is left for the split {split!r}. Add images, or leave the split to this "
@@ -152,7 +154,7 @@ def _check_splits(records: list[Record]) -> None:
 
 
 def _kind(record: Record) -> str:
-    return "no tumor" if record.label == "notumor" else "tumor"
+    return KINDS[record.label == "notumor"]
 
 
 def _groups_by_kind(records: list[Record]) -> Counter:

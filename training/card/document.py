@@ -1,6 +1,7 @@
 """The whole card, and the short version of its numbers for the README."""
 
 import json
+import re
 from pathlib import Path
 from string import Template
 
@@ -77,7 +78,8 @@ def model_card(config: dict, metrics: dict, plots: list[str], origin: str = SHIP
         command=_command(training, tuned),
     )
     text = retrained.in_own_words(text) if tuned else text
-    return "\n".join(line.rstrip() for line in text.split("\n"))
+    text = "\n".join(line.rstrip() for line in text.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", text)  # an empty place leaves its blank lines
 
 
 def readme_numbers(metrics: dict) -> str:
