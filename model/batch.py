@@ -79,7 +79,7 @@ def score(source: Path, out: Path, weights: str | None, rank: int = 0, processes
     files = [parts / f"{number:06d}.parquet" for number in range(len(plan.shards))]
     begun, scored = time.monotonic(), 0
     for number in range(rank, len(files), processes):
-        if not files[number].exists():
+        if not files[number].exists() and not out.exists():  # all parts go once `out` is there
             parquet.write_rows(_rows(classifier, source, plan.shards[number]), files[number])
             scored += sum(map(len, plan.shards[number]))
             speed = scored / (time.monotonic() - begun)

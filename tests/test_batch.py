@@ -1,6 +1,7 @@
 """`python -m model.batch`: a row for everything in an archive, once, whatever happens on the way."""
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -149,6 +150,21 @@ def test_a_process_that_comes_when_all_is_done_has_nothing_to_do(archive, random
     out.write_bytes(b"of the others")
     assert score(archive, out, random_weights, rank=1, processes=2) == 0
     assert batch.plan_of_first(tmp_path / "parts that are gone", out) is None
+
+
+def test_a_process_that_is_about_to_begin_when_all_gets_done_does_nothing_again(
+    archive, random_weights, tmp_path, monkeypatch
+):
+    out, parts = tmp_path / "all.parquet", tmp_path / "all.parquet.parts"
+    batch.planned(archive, TumorClassifier.from_pretrained(random_weights).version, parts)
+
+    def finish(*_) -> None:  # what the first process does last
+        out.touch()
+        shutil.rmtree(parts)
+
+    monkeypatch.setattr(batch, "_check", finish)
+    assert score(archive, out, random_weights, rank=1, processes=2) == 0
+    assert not parts.exists() and not out.stat().st_size
 
 
 def test_torchrun_is_not_told_of_an_unreadable_file_as_of_a_crash(tmp_path, random_weights, monkeypatch):
