@@ -32,7 +32,7 @@ from .export import export
 from .gate import read_other_images
 from .hardware import bf16_is_fast
 from .initialize import initialize
-from .losses import class_loss, label_weights, position_loss, type_loss
+from .losses import label_weights
 from .optimization import averaged_copy, make_optimizer
 from .plots import plot_history
 from .processes import Processes, ProcessLost, is_first, joined
@@ -49,13 +49,12 @@ from .run_folder import (
 )
 from .schedules import drops, image_size_at, learning_rate_at
 from .settings import Settings, parse_settings
+from .step import WATCHED, Step
 from .summary import summary
 from .training_set import load_training_set, read_parts
 from .validate import score, validate
 
 __all__ = ["FREE_TO_DIFFER", "fit", "train"]
-
-WATCHED = ("loss", "class_loss", "position_loss", "type_loss", "gradient_norm")  # summed up on the device
 
 
 def train(settings: Settings, resume: bool = False, plot: bool = False) -> Path:
@@ -115,7 +114,7 @@ def fit_part(settings: Settings, resume: bool, plot: bool, processes: Processes)
     if len(streams.shards) > 1:
         net.dropout = StreamedDropout(settings.dropout, streams)
     weights = label_weights(settings.class_weights, training_set.heads.labels, training_set.chances)
-    bf16 = bf16_is_fast(device)
+    take_step = Step(net, forward, optimizer, averaged, settings, processes, weights, bf16_is_fast(device))
 
     steps = math.ceil(len(training.records) / settings.batch)  # of an epoch
     warmup = round(settings.warmup_epochs * steps)
@@ -180,21 +179,7 @@ def fit_part(settings: Settings, resume: bool, plot: bool, processes: Processes)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 chosen = processes.part(order[step * settings.batch : (step + 1) * settings.batch])
-                batch = draw_batch(training_set, chosen, epoch, settings, streams)
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    output = forward(batch.images.contiguous(memory_format=torch.channels_last))
-                answers = output.logits, output.scores, batch.labels, batch.said
-                logits, scores, labels, said = map(processes.gather, answers)  # the loss is of the whole batch
-                of_image = class_loss(logits, labels, settings.label_smoothing, weights)
-                of_positions = position_loss(scores, labels, said)
-                of_types = type_loss(logits, labels)
-                loss = of_image + settings.position_weight * of_positions + settings.even_types * of_types
-                optimizer.zero_grad(set_to_none=True)
-                (loss * processes.count).backward()  # each has the gradient of its part, and the mean of them is taken
-                norm = torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
-                optimizer.step()
-                averaged.update_parameters(net)
-                sums += torch.stack((loss, of_image, of_positions, of_types, norm)).detach()
+                sums += take_step(draw_batch(training_set, chosen, epoch, settings, streams))
                 bar.update()
                 asked = stop.made and processes.alone  # several agree on it below
                 if not (asked or (step + 1) % settings.log_every == 0 or step + 1 == steps):

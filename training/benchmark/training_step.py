@@ -1,6 +1,6 @@
 """How many images a second train: our way, and the ordinary one, of the same network, batch and image size.
 
-Ours is the loop of training/train.py: the data set as uint8 on the device, augmentation of the whole batch there,
+Ours is the step of a run (training/step.py): the data set as uint8 on the device, the whole batch augmented there,
 bf16 where the machine is fast at it, channels-last, one look at the loss in `log_every` steps. The ordinary way is what
 tutorials show: torchvision's `ImageFolder`, a `DataLoader` with workers, v2 transforms of each image, float32, the loss
 read at every step. Decoding the data set, which ours does once and then keeps on disk, is not in the figures.
@@ -25,10 +25,11 @@ from ..batches import draw_batch
 from ..data import Dataset, read_dataset
 from ..draws import Streams
 from ..hardware import best_device, bf16_is_fast, describe, versions
-from ..losses import class_loss, position_loss, type_loss
 from ..optimization import averaged_copy, make_optimizer
 from ..phantoms import write_phantom_dataset
+from ..processes import Processes
 from ..settings import Settings
+from ..step import WATCHED, Step
 from ..training_set import TrainingSet, load_training_set
 
 PER_CLASS = 100  # drawn heads: four batches of the default size
@@ -38,29 +39,19 @@ PREFETCH = 2  # batches that each worker keeps ready (PyTorch's default)
 
 
 def our_way(training_set: TrainingSet, settings: Settings, device: torch.device, bf16: bool) -> Iterator[None]:
-    """Each `next` is a step of training/train.py."""
+    """Each `next` is a step as training/train.py takes it."""
     net = TumorNet(settings.dropout, settings.frozen).to(device, memory_format=torch.channels_last).train()
     averaged, optimizer = averaged_copy(net, settings.ema_decay), make_optimizer(net, settings)
     forward = torch.compile(net) if settings.compile == "always" or device.type == "cuda" else net
+    take_step = Step(net, forward, optimizer, averaged, settings, Processes(device), None, bf16)
     streams = Streams([0], device)
-    sums, step = torch.zeros((), dtype=torch.float64, device=device), 0
+    sums, step = torch.zeros(len(WATCHED), dtype=torch.float64, device=device), 0
     while True:
         chosen = torch.multinomial(training_set.chances, settings.batch, replacement=True).to(device)
-        batch = draw_batch(training_set, chosen, 0, settings, streams)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = forward(batch.images.contiguous(memory_format=torch.channels_last))
-        loss = class_loss(output.logits, batch.labels, settings.label_smoothing)
-        loss = loss + settings.position_weight * position_loss(output.scores, batch.labels, batch.said)
-        loss = loss + settings.even_types * type_loss(output.logits, batch.labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
-        optimizer.step()
-        averaged.update_parameters(net)
-        sums += loss.detach()
+        sums += take_step(draw_batch(training_set, chosen, 0, settings, streams))
         step += 1
         if step % settings.log_every == 0:
-            sums.item()
+            sums.tolist()
         yield
 
 
