@@ -38,7 +38,8 @@ class Prediction:
     """What the model says of one slice."""
 
     status: str  # "accepted", "doubtful" (read with care) or "refused" (the class means nothing)
-    reason: str  # a sentence or two for the user; empty when accepted
+    about_slice: str  # why the slice is refused, or what speaks against it as an input; else empty
+    about_answer: str  # what keeps the answer open; else empty
     label: str  # the most probable class, one of CLASSES
     probabilities: dict[str, float]  # calibrated, in the order of CLASSES, sum 1
     prediction_set: tuple[str, ...]  # the classes that cannot be excluded, of CLASSES, the most probable first
@@ -47,6 +48,11 @@ class Prediction:
     distance: float  # >= 0: how far the slice lies from the training images; 1 is ordinary
     evidence: np.ndarray  # float32 (classes, h, w), >= 0, each class sums to 1: where its score comes from
     window: Window  # where the evidence map lies on the slice, in its pixels
+
+    @property
+    def reason(self) -> str:
+        """A sentence or more for the user; empty when accepted."""
+        return " ".join(filter(None, (self.about_slice, self.about_answer)))
 
     @property
     def tumor_probability(self) -> float:
@@ -186,7 +192,8 @@ class TumorClassifier:
         return [
             Prediction(
                 status=status,
-                reason=reason,
+                about_slice=about_slice,
+                about_answer=about_answer,
                 label=CLASSES[int(probabilities[i].argmax())],
                 probabilities=dict(zip(CLASSES, probabilities[i].tolist(), strict=True)),
                 prediction_set=by_probability(probabilities[i], sets[i]),
@@ -196,32 +203,32 @@ class TumorClassifier:
                 evidence=raw.evidence[i],
                 window=windows[i],
             )
-            for i, (status, reason) in enumerate(judged)
+            for i, (status, about_slice, about_answer) in enumerate(judged)
         ]
 
-    def judge(self, frames: np.ndarray, raw: RawOutputs, probabilities: np.ndarray) -> list[tuple[str, str]]:
-        """Status and reason of each slice.
+    def judge(self, frames: np.ndarray, raw: RawOutputs, probabilities: np.ndarray) -> list[tuple[str, str, str]]:
+        """`status`, `about_slice` and `about_answer` of each slice, as in `Prediction`.
 
         Args: `frames` uint8 (N, S, S) as the network saw them, `raw` what it made of them, `probabilities` (N, classes)
         calibrated.
         A slice is refused for what it shows, never for what is answered: blank, then no brain MRI, then too far from
-        training. Doubts add up: first one about the slice, then one about the answer.
+        training.
         """
         limits, sets = self.config["refusal"], self.prediction_sets(probabilities)
         judged = []
         for i, square in enumerate(frames):
             score, distance = raw.brain_scores[i], raw.distances[i]
             if not square.any():
-                judged.append(("refused", BLANK))
+                judged.append(("refused", BLANK, ""))
             elif score < limits["refused_below"]:
-                judged.append(("refused", NO_BRAIN))
+                judged.append(("refused", NO_BRAIN, ""))
             elif distance >= limits["refused_from"]:
-                judged.append(("refused", TOO_STRANGE))
+                judged.append(("refused", TOO_STRANGE, ""))
             else:
                 strange = score < limits["doubtful_below"] or distance >= limits["doubtful_from"]
-                doubts = [STRANGE] if strange else []
-                doubts += doubts_about_answer(probabilities[i], sets[i], self.threshold)
-                judged.append(("doubtful", " ".join(doubts)) if doubts else ("accepted", ""))
+                about_slice = STRANGE if strange else ""
+                about_answer = " ".join(doubts_about_answer(probabilities[i], sets[i], self.threshold))
+                judged.append(("doubtful" if about_slice or about_answer else "accepted", about_slice, about_answer))
         return judged
 
 

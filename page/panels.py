@@ -26,27 +26,26 @@ SKELETON = (  # as `_both` builds it: the browser then changes what is there, an
 
 def of_slice(prediction: "Prediction", config: dict, notes: Sequence[str] = (), below: str = "") -> str:
     """The two panels of one slice; `config` of the artefact, `notes` on its file, `below` the classification."""
-    about_slice, about_answer = doubts(prediction)
-    status = prediction.status if prediction.status == "refused" else "doubtful" if about_slice else "accepted"
-    facts = _measured(prediction, config["refusal"]) + [("Note", note, "") for note in notes]
-    judged = _status(status, about_slice or texts.LIKE_TRAINING) + _facts(facts)
-    if prediction.status == "refused":
+    status = status_of_input(prediction)
+    says = cards.remedy(prediction.about_slice) if status == "refused" else prediction.about_slice
+    facts = measured(prediction, config["refusal"]) + [("Note", note, "") for note in notes]
+    judged = _status(status, says or texts.LIKE_TRAINING) + _facts(facts)
+    if status == "refused":
         return _both(judged, f"<p>{texts.NO_CLASSIFICATION}</p>" + below)
     is_open = len(prediction.prediction_set) > 1
     tumor, (what, possible, worth) = report.certainty(prediction, config)
     in_words = (what, f"{possible}: the model cannot tell" if is_open else f"{possible} alone", worth)
-    doubt = _doubt("" if is_open else about_answer)
+    doubt = _doubt("" if is_open else prediction.about_answer)
     return _both(judged, doubt + bars(prediction.probabilities) + _facts([tumor, in_words]) + below)
 
 
 def of_study(case: "Case", config: dict, below: str = "") -> str:
     """The two panels of a volume as a whole."""
-    from model.classifier import STRANGE  # here, since it imports torch, which takes longer than opening the port
-
     study = case.study
-    strange = sum(made.status != "refused" and made.reason.startswith(STRANGE) for made in case.predictions)
+    doubts = [made.about_slice for made in case.predictions if status_of_input(made) == "doubtful"]
+    strange = len(doubts)
     status = "refused" if not study.n_judged else "doubtful" if strange > study.n_judged / 2 else "accepted"
-    says = {"refused": cards.remedy(study.reason), "doubtful": STRANGE, "accepted": texts.SLICES_LIKE_TRAINING}[status]
+    says = {"refused": cards.remedy(study.reason), "accepted": texts.SLICES_LIKE_TRAINING}.get(status) or doubts[0]
     facts = cards.study_facts(case, config)
     tumor = [fact for fact in facts if fact[0] == "Tumor"]
     others = [fact for fact in facts if fact[0] != "Tumor"]
@@ -58,14 +57,11 @@ def of_study(case: "Case", config: dict, below: str = "") -> str:
     return _both(judged, _doubt(study.reason) + bars(study.probabilities) + _facts(tumor) + below)
 
 
-def doubts(prediction: "Prediction") -> tuple[str, str]:
-    """What speaks against the slice as an input (of a refused one: what to do), and what keeps its answer open."""
-    from model.classifier import STRANGE  # here, as above
-
+def status_of_input(prediction: "Prediction") -> str:
+    """Of the slice as an input, whatever the answer: accepted, doubtful or refused."""
     if prediction.status == "refused":
-        return cards.remedy(prediction.reason), ""
-    about_slice = STRANGE if prediction.reason.startswith(STRANGE) else ""
-    return about_slice, prediction.reason.removeprefix(about_slice).strip()
+        return "refused"
+    return "doubtful" if prediction.about_slice else "accepted"
 
 
 def bars(probabilities: dict[str, float]) -> str:
@@ -78,11 +74,11 @@ def bars(probabilities: dict[str, float]) -> str:
     return f'<div class="bars" role="group" aria-label="Calibrated probabilities">{rows}</div>'
 
 
-def _measured(prediction: "Prediction", limits: dict) -> list[Fact]:
-    """What the slice was judged by. A blank one is refused before anything is measured."""
-    from model.classifier import BLANK  # here, as above
+def measured(prediction: "Prediction", limits: dict) -> list[Fact]:
+    """What the slice was judged by; `limits`: "refusal" of config.json. A blank one is refused before that."""
+    from model.classifier import BLANK  # here, since it imports torch, which takes longer than opening the port
 
-    if prediction.reason == BLANK:
+    if prediction.about_slice == BLANK:
         return []
     below, doubtful = percent(limits["refused_below"]), percent(limits["doubtful_below"])
     return [

@@ -98,7 +98,7 @@ def test_an_open_answer_names_what_cannot_be_excluded(glioma, classifier):
     prediction = replace(
         glioma.predictions[0],
         status="doubtful",
-        reason="Glioma or meningioma: the model cannot tell which.",
+        about_answer="Glioma or meningioma: the model cannot tell which.",
         prediction_set=("glioma", "meningioma"),
     )
     doubtful = replace(glioma, status="doubtful", reason=prediction.reason, predictions=(prediction,))
@@ -185,7 +185,7 @@ def test_whatever_the_length_of_the_words_all_stay_on_the_page_and_the_pictures_
     if case.study:
         case = replace(case, study=replace(case.study, sentence=long, reason=long), reason=long + "!")
     else:
-        prediction = replace(case.predictions[0], reason=long, prediction_set=tuple(DISPLAY_NAMES))
+        prediction = replace(case.predictions[0], about_answer=long, prediction_set=tuple(DISPLAY_NAMES))
         case = replace(case, predictions=(prediction,), reason=long + "!")
     report = Report(case_report.pdf(case, classifier, origin=origin))
     seen = [box for box in report.letters if box[2] > box[0] and box[3] > box[1]]

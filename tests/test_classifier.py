@@ -32,11 +32,11 @@ def slices():
 
 def prediction(threshold=0.5, **probabilities) -> Prediction:
     evidence, window = np.ones((4, 1, 1)), Window(0, 0, 1)
-    return Prediction("accepted", "", "notumor", probabilities, ("notumor",), threshold, 1.0, 1.0, evidence, window)
+    return Prediction("accepted", "", "", "notumor", probabilities, ("notumor",), threshold, 1.0, 1.0, evidence, window)
 
 
-def judged(classifier, probabilities, brain_score=0.9, distance=1.0) -> tuple[str, str]:
-    """Status and reason for one slice that is not blank."""
+def judged(classifier, probabilities, brain_score=0.9, distance=1.0) -> tuple[str, str, str]:
+    """Status, what is said about the slice and what about the answer, for one slice that is not blank."""
     raw = RawOutputs(np.zeros((1, 4)), np.array([brain_score]), np.array([distance]), np.zeros((1, 4, 1, 1)), None)
     return classifier.judge(np.full((1, 4, 4), 9, dtype=np.uint8), raw, np.array([probabilities]))[0]
 
@@ -110,8 +110,8 @@ def test_nothing_asked_nothing_answered(random_classifier):
 def test_a_slice_that_is_strange_is_doubted_or_refused_however_sure_the_answer(
     random_classifier, brain_score, distance, status, words
 ):
-    got, reason = judged(random_classifier, [0.97, 0.01, 0.01, 0.01], brain_score, distance)
-    assert got == status and words in reason and bool(reason) == (status != "accepted")
+    got, about_slice, about_answer = judged(random_classifier, [0.97, 0.01, 0.01, 0.01], brain_score, distance)
+    assert got == status and words in about_slice and bool(about_slice) == (status != "accepted") and not about_answer
 
 
 @pytest.mark.parametrize(
@@ -128,19 +128,19 @@ def test_a_slice_that_is_strange_is_doubted_or_refused_however_sure_the_answer(
     ],
 )
 def test_an_open_answer_is_doubtful_and_names_what_it_is_open_between(random_classifier, probabilities, words):
-    assert judged(random_classifier, probabilities) == ("doubtful", words)
+    assert judged(random_classifier, probabilities) == ("doubtful", "", words)
 
 
 def test_a_tumor_below_a_high_operating_point_is_doubtful(tmp_path):
     strict = {"threshold": 0.8, "sensitivity": 0.9, "specificity": 0.99}
     classifier = TumorClassifier.from_folder(write_random_weights(tmp_path, temperature=1.0, operating_point=strict))
-    status, reason = judged(classifier, [0.6, 0.05, 0.02, 0.28])
-    assert status == "doubtful" and "not probable enough to count as seen" in reason
+    status, about_slice, about_answer = judged(classifier, [0.6, 0.05, 0.02, 0.28])
+    assert status == "doubtful" and "not probable enough to count as seen" in about_answer and not about_slice
 
 
 def test_doubts_about_slice_and_answer_are_both_told(random_classifier):
-    status, reason = judged(random_classifier, [0.55, 0.4, 0.03, 0.02], brain_score=0.4)
-    assert status == "doubtful" and "differs from" in reason and reason.endswith("the model cannot tell which.")
+    status, about_slice, about_answer = judged(random_classifier, [0.55, 0.4, 0.03, 0.02], brain_score=0.4)
+    assert status == "doubtful" and "differs from" in about_slice and about_answer.endswith("cannot tell which.")
 
 
 def test_the_prediction_set_holds_what_is_probable_enough_and_is_never_empty(random_classifier):

@@ -93,13 +93,15 @@ def certain(config):
 
 
 def test_a_doubt_about_the_slice_and_one_about_the_answer_stand_in_the_panels_that_they_belong_to():
-    both = prediction(
-        (0.45, 0.4, 0.1, 0.05), "doubtful", f"{STRANGE} Glioma or meningioma: the model cannot tell which."
-    )
+    open_answer = "Glioma or meningioma: the model cannot tell which."
+    both = prediction((0.45, 0.4, 0.1, 0.05), "doubtful", STRANGE, open_answer)
+    assert both.reason == f"{STRANGE} {open_answer}"
     about_slice, about_answer = panels.of_slice(both, certain(CONFIG)).split("<h3>Classification</h3>")
     assert STRANGE in about_slice and "Doubtful" in about_slice
     assert "Glioma or meningioma: the model cannot tell" in about_answer and STRANGE not in about_answer
-    sure = prediction((0.4, 0.2, 0.2, 0.2), "doubtful", "No class reaches 50 %: the model cannot tell which one it is.")
+    sure = prediction(
+        (0.4, 0.2, 0.2, 0.2), "doubtful", "", "No class reaches 50 %: the model cannot tell which one it is."
+    )
     about_slice, about_answer = panels.of_slice(sure, certain(CONFIG)).split("<h3>Classification</h3>")
     assert "Accepted" in about_slice and "No class reaches 50 %" in about_answer
 

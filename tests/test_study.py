@@ -19,7 +19,7 @@ def slice_of(tumor: float, types=GLIOMA, status="accepted", reason="", threshold
     values = (*(tumor * share for share in types), 1 - tumor)
     probabilities = dict(zip(CLASSES, values, strict=True))
     return Prediction(
-        status, reason, "notumor", probabilities, (), threshold, 1.0, 1.0, np.ones((4, 1, 1)), Window(0, 0, 1)
+        status, reason, "", "notumor", probabilities, (), threshold, 1.0, 1.0, np.ones((4, 1, 1)), Window(0, 0, 1)
     )
 
 

@@ -96,7 +96,7 @@ def select(root: Path, split: str, trained_on: str = "") -> tuple[Dataset, str]:
 
 def statuses(classifier: TumorClassifier, frames: Frames, raw: RawOutputs, probabilities: np.ndarray) -> list[str]:
     """What the page would say of each framed image: accepted, doubtful or refused."""
-    return [status for status, _ in classifier.judge(frames.images.numpy(), raw, probabilities)]
+    return [status for status, *_ in classifier.judge(frames.images.numpy(), raw, probabilities)]
 
 
 def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 from model import CLASSES, DISPLAY_NAMES, report
 from model.cases import Case
-from model.classifier import BLANK, Prediction, TumorClassifier
+from model.classifier import Prediction, TumorClassifier
 from model.serving import Origin
 from model.wording import many, percent
 
 from .. import texts
 from ..cards import study_facts
-from ..panels import doubts
+from ..panels import measured, status_of_input
 
 NOTICE = "Research demo, not a medical device"
 DISCLAIMER = (
@@ -43,24 +43,11 @@ def of_input(case: Case, classifier: TumorClassifier) -> list[Fact]:
     if case.study:
         found = [Fact(*fact) for fact in study_facts(case, classifier.config) if fact[0] == "Slices"]
         return [*found, *_suspicious(case)]
-    prediction, limits = case.predictions[0], classifier.config["refusal"]
-    about_slice, _ = doubts(prediction)
-    status = "refused" if case.status == "refused" else "doubtful" if about_slice else "accepted"
-    worth = "" if status == "refused" else about_slice or texts.LIKE_TRAINING
-    found = [Fact("Status", status.capitalize(), worth)]
-    if prediction.reason == BLANK:  # refused before anything is measured
-        return found
-    below, doubtful = percent(limits["refused_below"]), percent(limits["doubtful_below"])
-    far, farther = limits["doubtful_from"], limits["refused_from"]
-    return [
-        *found,
-        Fact("Brain MRI", percent(prediction.brain_score), f"doubtful below {doubtful}, refused below {below}"),
-        Fact(
-            "Distance",
-            f"{prediction.distance:.1f} from training",
-            f"1 is ordinary; doubtful from {far:.1f}, refused from {farther:.1f}",
-        ),
-    ]
+    prediction = case.predictions[0]
+    status = status_of_input(prediction)
+    worth = "" if status == "refused" else prediction.about_slice or texts.LIKE_TRAINING
+    judged = (Fact(*fact) for fact in measured(prediction, classifier.config["refusal"]))
+    return [Fact("Status", status.capitalize(), worth), *judged]
 
 
 def _suspicious(case: Case) -> list[Fact]:
