@@ -1,10 +1,9 @@
 """Weights -> predictions: calibrated probabilities, where the evidence lies, and whether to trust input and answer."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import NamedTuple
@@ -141,8 +140,12 @@ class TumorClassifier:
         One slice at a time, each in a thread with one core: dynamic quantization has one scale for each call, and an
         answer must not depend on what else was asked, nor on how many cores there are.
         """
-        pieces = self.threads.map(self._outputs_of_one, torch.as_tensor(frames).split(1))
-        return RawOutputs(*(torch.cat(parts).numpy() for parts in zip(*pieces, strict=True)))
+        return _joined(self.threads.map(self._outputs_of_one, torch.as_tensor(frames).split(1)))
+
+    def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, tuple[torch.Tensor, ...]]:
+        """A slice -> its frame uint8 (S, S), where that lies, and `_outputs_of_one`; all of it in one thread."""
+        square, window = frame(pixels, size=self.config["size"], margin=self.config["margin"])
+        return square, window, self._outputs_of_one(torch.tensor(square)[None])
 
     @torch.inference_mode()
     def _outputs_of_one(self, one: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -183,10 +186,8 @@ class TumorClassifier:
         """Predictions for 2-D grey slices of any size and real dtype, in their order. Raises ValueError otherwise."""
         if not len(slices):
             return []
-        framed = partial(frame, size=self.config["size"], margin=self.config["margin"])
-        squares, windows = zip(*self.threads.map(framed, slices), strict=True)
-        frames = np.stack(squares)
-        raw = self.outputs(frames)
+        squares, windows, pieces = zip(*self.threads.map(self._look_at, slices), strict=True)
+        frames, raw = np.stack(squares), _joined(pieces)
         probabilities = self.calibrate(raw.logits)
         judged, sets = self.judge(frames, raw, probabilities), self.prediction_sets(probabilities)
         return [
@@ -230,6 +231,11 @@ class TumorClassifier:
                 about_answer = " ".join(doubts_about_answer(probabilities[i], sets[i], self.threshold))
                 judged.append(("doubtful" if about_slice or about_answer else "accepted", about_slice, about_answer))
         return judged
+
+
+def _joined(pieces: Iterable[tuple[torch.Tensor, ...]]) -> RawOutputs:
+    """What the network says of each slice, in one."""
+    return RawOutputs(*(torch.cat(parts).numpy() for parts in zip(*pieces, strict=True)))
 
 
 def single_core_threads(count: int) -> ThreadPoolExecutor:

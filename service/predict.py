@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +91,8 @@ def _answer(
     classifier: "TumorClassifier", files: Sequence[UploadFile], with_evidence: bool, folder: Path | None
 ) -> list[dict]:
     """Read, classify and report. Raises: Problem if there is no answer to any of the files."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix="request-") as room:
+    is_large = any(file.size > IN_MEMORY for file in files)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="request-") if is_large else nullcontext("") as room:
         sources = [_source(file, Path(room) / str(number)) for number, file in enumerate(files)]
         found = isolated.read_all(sources, [file.filename or "" for file in files])
     cases = [case for _, case in classify(classifier, found) if case]

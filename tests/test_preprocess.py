@@ -62,3 +62,12 @@ def test_a_bright_spot_on_a_constant_ground_is_still_seen():
 def test_anything_but_a_plane_of_pixels_is_refused(shape):
     with pytest.raises(ValueError, match="height, width"):
         frame(np.zeros(shape), 32, 0.06)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+@pytest.mark.parametrize("share", [1, 0.004, 0], ids=["noise", "few values", "constant"])
+def test_values_that_are_looked_up_become_what_each_pixel_alone_would(dtype, share):
+    limits, rng = np.iinfo(dtype), np.random.default_rng(3)
+    anything = rng.integers(limits.min, limits.max, (61, 83), dtype=dtype, endpoint=True)
+    pixels = np.where(rng.random(anything.shape) < share, anything, 9).astype(dtype)
+    assert (stretch_contrast(pixels) == stretch_contrast(pixels.astype(np.float64))).all()

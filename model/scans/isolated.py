@@ -7,12 +7,14 @@ They are started by subprocess, since those of multiprocessing would first impor
 """
 
 import atexit
+import math
 import os
 import pickle
 import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +24,7 @@ from .names import shown_name
 from .worker import OUT_OF_MEMORY
 
 SECONDS = 10  # for one file: the slowest that the limits allow takes a third of it
+TICK = 0.25  # seconds between two looks at the clock
 START_SECONDS = 60  # for a process to import its libraries: one, and more where all cores are busy
 WORKER = f"{__package__}.worker"
 PROCESSES = 2  # reading at the same time; more would wait for the same cores
@@ -53,6 +56,10 @@ class Reader:
         command = [sys.executable, "-P", "-m", WORKER]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._requests = 0
+        self._due, self._is_late = math.inf, False
+        self._answered = threading.Lock()  # or late: one of the two
+        self._closed = threading.Event()
+        threading.Thread(target=self._stop_when_late, name="reader's clock", daemon=True).start()
         atexit.register(self.close)
 
     @property
@@ -61,11 +68,12 @@ class Reader:
 
     @property
     def is_spent(self) -> bool:
-        return self._process.poll() is not None or self._requests >= MAX_REQUESTS
+        return self._is_late or self._process.poll() is not None or self._requests >= MAX_REQUESTS
 
     def close(self) -> None:
         """End the process, whatever it does."""
         atexit.unregister(self.close)
+        self._closed.set()
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
@@ -96,24 +104,26 @@ class Reader:
 
     def _answer(self, seconds: float) -> object:
         """The next that the process says. Raises: ReaderDied."""
-        too_late = threading.Event()
-
-        def stop() -> None:
-            too_late.set()
-            self._process.kill()
-
-        watchdog = threading.Timer(seconds, stop)
-        watchdog.start()
+        self._due = time.monotonic() + seconds
         try:
-            return pickle.load(self._process.stdout)
+            answer = pickle.load(self._process.stdout)
         except (EOFError, pickle.UnpicklingError):  # the end of the pipe, perhaps in the middle of an answer
             code = self._process.wait()
-            if too_late.is_set():
+            if self._is_late:
                 raise ReaderDied(TOO_SLOW) from None
             raise ReaderDied(TOO_HUNGRY if code == OUT_OF_MEMORY else DEADLY) from None
-        finally:
-            watchdog.cancel()
-            watchdog.join()
+        with self._answered:
+            self._due = math.inf
+        return answer
+
+    def _stop_when_late(self) -> None:
+        """One thread that looks now and then: a timer for each answer would cost as much as reading a slice."""
+        while not self._closed.wait(TICK):
+            with self._answered:
+                if time.monotonic() > self._due:
+                    self._is_late = True
+                    self._process.kill()
+                    return
 
 
 _free: "queue.LifoQueue[Reader | None]" = queue.LifoQueue()  # the last one used first: idle ones stay asleep, or unborn
