@@ -97,7 +97,9 @@ class RawOutputs(NamedTuple):
 class TumorClassifier:
     """A loaded artefact. Calls from several threads at once are safe: nothing changes after loading.
 
-    It keeps as many threads of its own as PyTorch had in the one that loaded it, to spread slices over the cores.
+    It keeps as many threads of its own as PyTorch had in the one that loaded it, to spread slices over the cores, and
+    one more for slices that come one by one: these need not wait for a volume, and several at once would be slower,
+    since Python lets one thread at a time go from one operator to the next.
     Attributes: `config` (the artefact's config.json), `folder`, `version` (name and start of the weights' sha256).
     """
 
@@ -112,6 +114,7 @@ class TumorClassifier:
         except KeyError as error:
             raise DamagedWeights(f"the weights in {folder} lack {error}. Copy the folder again.") from error
         self.threads = single_core_threads(torch.get_num_threads())
+        self.single = single_core_threads(1)  # for slices that come one by one
 
     @classmethod
     def from_folder(cls, folder: str | Path, precision: str = "int8") -> "TumorClassifier":
@@ -186,7 +189,8 @@ class TumorClassifier:
         """Predictions for 2-D grey slices of any size and real dtype, in their order. Raises ValueError otherwise."""
         if not len(slices):
             return []
-        squares, windows, pieces = zip(*self.threads.map(self._look_at, slices), strict=True)
+        threads = self.threads if len(slices) > 1 else self.single
+        squares, windows, pieces = zip(*threads.map(self._look_at, slices), strict=True)
         frames, raw = np.stack(squares), _joined(pieces)
         probabilities = self.calibrate(raw.logits)
         judged, sets = self.judge(frames, raw, probabilities), self.prediction_sets(probabilities)
@@ -245,6 +249,8 @@ def single_core_threads(count: int) -> ThreadPoolExecutor:
     a machine that is busy with something else then takes several times as long.
     """
 
+    own = torch.get_num_threads()
+
     def take_one_core():
         torch.get_num_threads()  # first: a thread gets PyTorch's common number when it is first asked for
         torch.set_num_threads(1)
@@ -252,7 +258,7 @@ def single_core_threads(count: int) -> ThreadPoolExecutor:
     threads = ThreadPoolExecutor(count, initializer=take_one_core)
     all_there = Barrier(count)
     list(threads.map(lambda _: all_there.wait(), range(count)))  # each has started, and set its own number
-    torch.set_num_threads(count)  # theirs became the common number: give later threads this one's again
+    torch.set_num_threads(own)  # theirs became the common number: give later threads this one's again
     return threads
 
 

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -53,6 +54,16 @@ def test_an_answer_does_not_depend_on_what_else_was_asked(random_classifier, sli
         (alone,) = random_classifier.predict([pixels])
         assert alone.probabilities == among_others.probabilities
         assert np.array_equal(alone.evidence, among_others.evidence)
+
+
+def test_a_single_slice_does_not_wait_for_a_volume(random_classifier, slices):
+    classifier, volume_is_done = copy.copy(random_classifier), Event()
+    classifier.threads = single_core_threads(1)
+    classifier.threads.submit(volume_is_done.wait)
+    try:
+        assert len(classifier.predict(slices[:1])) == 1
+    finally:
+        volume_is_done.set()
 
 
 @pytest.mark.parametrize("cores", [1, 3])

@@ -55,11 +55,13 @@ def main() -> None:
         _row(f"memory over {options.requests:,} requests", _memory(port, process.pid, options.requests))
 
 
-def _bare(seconds: float) -> float:
+def _bare(seconds: float) -> tuple[float, float]:
+    """Slices a second of the model alone: one by one, and in volumes."""
     command = [sys.executable, "-m", "tests.load.bare", str(seconds)]
-    bare = float(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout)
-    _row("the model alone", f"{bare:.1f} slices/s")
-    return bare
+    printed = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    single, volumes = map(float, printed.split())
+    _row("the model alone", f"{single:.1f} slices/s one by one, {volumes:.1f} in volumes")
+    return single, volumes
 
 
 def _alone(port: int) -> str:
@@ -68,7 +70,7 @@ def _alone(port: int) -> str:
     return f"p50 {half:.1f} ms (bar 60), p95 {most:.1f} ms (bar 150); n {len(replies)}, {_statuses(replies)}"
 
 
-def _crowd(port: int, pid: int, options: argparse.Namespace, bare: float) -> str:
+def _crowd(port: int, pid: int, options: argparse.Namespace, bare: tuple[float, float]) -> str:
     page: list[Reply] = []
     until = time.perf_counter() + options.seconds
 
@@ -87,7 +89,8 @@ def _crowd(port: int, pid: int, options: argparse.Namespace, bare: float) -> str
     rate = sum(reply.status == 200 for reply in replies) / took
     (half, most), (page_half, page_most) = percentiles(replies), percentiles(page)
     return (
-        f"{rate:.1f} answers/s, {rate / bare:.2f} of the model alone (bar 0.80); p50 {half:.0f} ms, p95 {most:.0f} ms; "
+        f"{rate:.1f} answers/s, {rate / bare[0]:.2f} of the model alone (bar 0.80; {rate / bare[1]:.2f} of it in "
+        f"volumes); p50 {half:.0f} ms, p95 {most:.0f} ms; "
         f"{_statuses(replies)}; page p50 {page_half:.0f} ms, p95 {page_most:.0f} ms, {_statuses(page)}; "
         f"cores: server {(cpu_seconds(family(pid)) - before) / took:.2f}, "
         f"clients {(time.process_time() - mine) / took:.2f}"
