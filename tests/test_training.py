@@ -18,6 +18,7 @@ from model.classifier import TumorClassifier
 from model.network import TumorNet
 from model.quantization import FILES, load_trained
 from model.scans import read
+from tests.server import write_random_weights
 from training import gate, train
 from training.checkpoint import load_checkpoint
 from training.data import DataError
@@ -126,7 +127,9 @@ def test_a_started_run_is_never_overwritten(settings):
 
 
 def test_fine_tuning_starts_from_an_artefact(settings, tmp_path):
-    folder = train.train(dataclasses.replace(settings, epochs=1))
+    folder = tmp_path / "published"
+    folder.mkdir()
+    write_random_weights(folder, temperature=1.0)
     tuned = dataclasses.replace(settings, out=str(tmp_path / "tuned"), init=str(folder), learning_rate=1e-9, epochs=1)
     again = train.train(tuned)
     kept, begun = (load_trained(each).score_wide.weight for each in (folder, again))
