@@ -15,7 +15,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from itertools import count
+from contextlib import ExitStack
+from itertools import chain, count
 
 import numpy as np
 
@@ -30,6 +31,7 @@ WARM_UP = 50  # requests before anything is measured: readers start, caches fill
 ALONE = 500  # requests of one client
 BARE_SECONDS = 15
 SAMPLES = 40  # looks at the memory during the long run
+REPLICAS = 2  # as many as there are cores
 PAGE_EVERY = 1.0  # seconds between two looks at the page under load
 BODY = form("slice.jpg", JPEG)
 
@@ -53,6 +55,7 @@ def main() -> None:
         _row("one client, 512-pixel JPEG", _alone(port))
         _row(f"{options.clients} clients for {options.seconds} s", _crowd(port, process.pid, options, bare))
         _row(f"memory over {options.requests:,} requests", _memory(port, process.pid, options.requests))
+    _row(f"the same clients, {REPLICAS} replicas on these cores", _replicas(options, bare))
 
 
 def _bare(seconds: float) -> tuple[float, float]:
@@ -95,6 +98,26 @@ def _crowd(port: int, pid: int, options: argparse.Namespace, bare: tuple[float, 
         f"cores: server {(cpu_seconds(family(pid)) - before) / took:.2f}, "
         f"clients {(time.process_time() - mine) / took:.2f}"
     )
+
+
+def _replicas(options: argparse.Namespace, bare: tuple[float, float]) -> str:
+    """As a proxy would spread the clients over replicas, without the proxy."""
+    with ExitStack() as running:
+        servers = [running.enter_context(started(["app.py"])) for _ in range(REPLICAS)]
+        for _, port in servers:
+            seconds_until(port, "/readyz", time.perf_counter())
+            asyncio.run(ask_for(port, request, 2, lambda sent: sent >= WARM_UP))
+        begin = time.perf_counter()
+        until, each = begin + options.seconds, options.clients // REPLICAS
+
+        async def run() -> list[list[Reply]]:
+            crowds = (ask_for(port, request, each, lambda _: time.perf_counter() >= until) for _, port in servers)
+            return await asyncio.gather(*crowds)
+
+        replies = list(chain(*asyncio.run(run())))
+        rate = sum(reply.status == 200 for reply in replies) / (time.perf_counter() - begin)
+        memory = sum(resident_mb(family(process.pid)) for process, _ in servers)
+    return f"{rate:.1f} answers/s, {rate / bare[0]:.2f} of the model alone; {memory:.0f} MB; {_statuses(replies)}"
 
 
 def _memory(port: int, pid: int, requests: int) -> str:
