@@ -18,7 +18,8 @@ from training import compare
 from training.baselines import BASELINES, Baseline, flip_rotate_shift, from_imagenet, tinyvgg
 from training.benchmark import turns
 from training.card.comparison import NAMES, markdown, summary
-from training.compare import epochs_within, figures, latency, main
+from training.compare import epochs_within, main
+from training.comparison_figures import figures, latency
 from training.data import LABELS, Dataset, Record
 from training.fit_baseline import Budget, Squares, answer, as_served, file_bytes, fit_baseline
 from training.losses import PARTIAL

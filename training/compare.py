@@ -15,55 +15,33 @@ import dataclasses
 import hashlib
 import json
 import os
-import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from model import NO_TUMOR
 from model.classifier import TumorClassifier
 from model.network import TumorNet
-from model.quantization import FILES, load_trained, load_weights
+from model.quantization import FILES, load_trained
 
-from .baselines import BASELINES, Baseline
-from .benchmark.turns import take_turns
-from .bootstrap import figure, mean_with_interval, ratio, resample_weights
-from .card.comparison import BINARY, FOUR, NAMES, OURS, OURS_FULL, markdown
-from .data import LABELS, DataError, Dataset, load_frames, read_dataset
+from .baselines import BASELINES
+from .card.comparison import NAMES, OURS, OURS_FULL, markdown
+from .comparison_figures import latency, measured
+from .data import DataError, Dataset, load_frames, read_dataset
 from .fit_baseline import Budget, answer, as_served, file_bytes, fit_baseline, load_squares
 from .hardware import best_device, describe, versions
 from .initialize import initialize
-from .losses import PARTIAL
-from .metrics import EVEN_CHANCE, measure, tumor_auc_by_sequence
+from .protocols import Protocol, pool_protocol, vendor_protocol
 from .schedules import image_size_at
 from .settings import Settings
 from .train import fit, train
-from .training_set import read_parts
 
-VALIDATION_SHARE = 0.1  # of the vendor's Training, at random
 # Ours from the vendor's Training alone, as it is.
 VENDOR_SETTINGS = {"copies": "keep", "phantoms": 0, "transplants_from": 1.0, "blanked": 0.0}
 WARMUP_SHARE = 0.1  # of our epochs, where these are few
-
-
-class Protocol(NamedTuple):
-    """One way to split: what all systems train on, choose their best weights by, and are measured on."""
-
-    name: str  # "vendor" or "pool"
-    root: Path
-    training: Dataset
-    validation: Dataset
-    test: Dataset
-
-    def fingerprint(self) -> str:
-        """Of all three parts together."""
-        records = [record for part in (self.training, self.validation, self.test) for record in part.records]
-        return Dataset(self.root, records).fingerprint()
 
 
 def compare(
@@ -257,89 +235,6 @@ def epochs_within(seconds: float, of_one: float, size_of_one: int, settings: Set
         if of_one * pixels > seconds:
             return epochs
         epochs += 1
-
-
-# ---- figures
-
-
-def measured(
-    answers: Callable[[Dataset], np.ndarray], protocol: Protocol, external: Dataset | None, binary: bool
-) -> dict:
-    """Figures of the test part and, where it is given, of the external set, which is for reporting only."""
-    report = {"test": figures(answers(protocol.test), protocol.test, binary)}
-    if external:
-        report["external"] = figures(answers(external), external, binary)
-    return report
-
-
-def figures(probabilities: np.ndarray, dataset: Dataset, binary: bool) -> dict:
-    """{n, n_groups, figure: {value, low, high}} with intervals over groups; tumors are seen from 0.5 on.
-
-    A binary system gets the figures of tumor against none alone: to it, every tumor is one of unknown type.
-    """
-    labels = np.array([label_of(record.label, binary) for record in dataset.records])
-    groups = [record.group for record in dataset.records]
-    report = measure(probabilities, labels, groups, threshold=EVEN_CHANCE)
-    tumor, seen = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
-    kept = {name: report[name] for name in ("n", "n_groups", *BINARY, *(() if binary else FOUR))}
-    kept["accuracy_tumor"] = mean_with_interval(tumor == seen, groups)
-    kept["f1_tumor"] = f1_with_interval(tumor, seen, groups)
-    sequences = [record.sequence for record in dataset.records]
-    kept["auc_by_sequence"] = tumor_auc_by_sequence(probabilities, labels, groups, sequences)
-    return kept
-
-
-def label_of(label: str, binary: bool) -> int:
-    known = LABELS.index(label)
-    return known if known == NO_TUMOR or not binary else PARTIAL
-
-
-def f1_with_interval(tumor: np.ndarray, seen: np.ndarray, groups: list[str]) -> dict:
-    """F1 of seeing tumors, {value, low, high}."""
-
-    def f1(weights: np.ndarray) -> np.ndarray:
-        return ratio(2 * weights @ (tumor & seen), weights @ tumor + weights @ seen)
-
-    return figure(f1(np.ones((1, len(tumor))))[0], f1(resample_weights(groups)))
-
-
-def latency(systems: list[str], weights: Path | None = None) -> dict[str, float]:
-    """Median milliseconds of one image, by system, all in turns in every round; what they have learned does not matter.
-
-    Baselines run as their projects serve them (eager, float32 or int8 linears), ours in int8: the network alone.
-    """
-
-    def call(baseline: Baseline) -> Callable[[], object]:
-        net = as_served(baseline, baseline.layers())
-        image = torch.rand(1, baseline.channels, baseline.size, baseline.size)
-        return lambda: net(image)
-
-    calls = {name: call(BASELINES[name]) for name in systems}
-    if weights:
-        ours, _, config = load_weights(weights)
-        square = torch.randint(0, 256, (1, 1, config["size"], config["size"]), dtype=torch.uint8)
-        calls[OURS] = lambda: ours(square)
-    with torch.inference_mode():
-        return {name: round(float(np.median(values)), 2) for name, values in take_turns(calls).items()}
-
-
-# ---- the command
-
-
-def vendor_protocol(root: Path, seed: int) -> Protocol:
-    """The publisher's Training -> Testing, with a random tenth of Training, images not groups, to choose weights by."""
-    dataset = read_dataset(root).trainable()
-    given = [record for record in dataset.records if record.split != "test"]
-    random.Random(seed).shuffle(given)
-    held_out = max(1, round(VALIDATION_SHARE * len(given)))
-    parts = (Dataset(root, records, dataset.problems) for records in (given[held_out:], given[:held_out]))
-    return Protocol("vendor", root, *parts, dataset.where("test"))
-
-
-def pool_protocol(root: Path) -> Protocol:
-    """By patient, and without training images that look like held-out ones: what our own training sees."""
-    dataset, training, validation = read_parts(Settings(data=str(root)))
-    return Protocol("pool", root, training, validation, dataset.where("test"))
 
 
 def main(arguments: list[str] | None = None) -> int:
