@@ -15,7 +15,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import chain
 from pathlib import Path
 
 from page import uploads
@@ -42,12 +41,10 @@ PAGE = HERE / "page"
 MAX_KEPT_BYTES = 1 << 30  # of all visitors' scans together: what a small server can spare beside the model
 SWEEP_SECONDS = 60
 READING_SECONDS = 0.3  # between two looks at how far reading is
-SOON = 0.3  # seconds within which an answer takes the place of the last one without a word in between
 LOADING_SECONDS = 0.3  # between two looks whether the model is loaded
 
 served = ServedModel()
 readers = ThreadPoolExecutor(isolated.PROCESSES)
-answerers = ThreadPoolExecutor(isolated.PROCESSES)
 sittings = Sittings(60 * texts.KEPT_MINUTES, MAX_KEPT_BYTES)
 
 
@@ -99,21 +96,17 @@ def classify_example(chosen: gr.Gallery, request: gr.Request) -> Iterator[dict]:
 
 
 def answer(found: Sequence[scans.Scan | scans.Unreadable], session: str) -> Iterator[dict]:
-    """Show the answer; unless it comes at once, first what was read, and how far the answer is."""
+    """Show what was read, then how far the answer is, then the answer."""
     total = sum(len(one.slices) for one in found if isinstance(one, scans.Scan))
-    if not served.is_loaded:
-        yield on_page(views.waiting(found, "The model is loading …"))
+    doing = f"Looking at {many(total, 'slice')} …"
+    yield on_page(views.waiting(found, doing if served.is_loaded else "The model is loading …"))
     try:
         model = served.wait()
     except ModelMissing:
         yield on_page(views.no_model(found[0].name if len(found) == 1 else many(len(found), "scan")))
         return
-    doing = f"Looking at {many(total, 'slice')} …"
-    answers, cases = classify(model, found), []
-    first = answerers.submit(next, answers)
-    if total > 1 or not wait([first], SOON).done:
-        yield on_page(views.waiting(found, doing))
-    for answered, case in chain([first.result()], answers):
+    cases = []
+    for answered, case in classify(model, found):
         if case:
             cases.append(case)
         elif total > 1:
