@@ -60,10 +60,12 @@ def test_a_single_slice_does_not_wait_for_a_volume(random_classifier, slices):
     classifier, volume_is_done = copy.copy(random_classifier), Event()
     classifier.threads = single_core_threads(1)
     classifier.threads.submit(volume_is_done.wait)
-    try:
-        assert len(classifier.predict(slices[:1])) == 1
-    finally:
-        volume_is_done.set()
+    with ThreadPoolExecutor(1) as visitor:
+        answer = visitor.submit(classifier.predict, slices[:1])
+        try:
+            assert len(answer.result(timeout=60)) == 1
+        finally:
+            volume_is_done.set()
 
 
 @pytest.mark.parametrize("cores", [1, 3])
