@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from .preprocess import Window, stretch_contrast
+from .preprocess import PERCENTILES, Window, stretch_contrast
 
 COLORS = ("#0d0887", "#7e03a8", "#cc4778", "#f89540", "#f0f921")  # from no evidence to the most
 MOST_COVER = 0.6  # opacity where the evidence is strongest: the anatomy below must stay visible
@@ -36,7 +36,7 @@ def under_one_window(slices: Sequence[np.ndarray]) -> list[np.ndarray]:
         return list(slices)
     step = max(1, sum(pixels.size for pixels in slices) // SAMPLE)
     sample = np.concatenate([pixels.ravel()[::step].astype(np.float32) for pixels in slices])
-    low, high = np.percentile(np.nan_to_num(sample, nan=0, posinf=0, neginf=0), (0.5, 99.5))
+    low, high = np.percentile(np.nan_to_num(sample, nan=0, posinf=0, neginf=0), PERCENTILES)
     if high <= low:  # hardly anything stands out of the ground: each slice for itself
         return [stretch_contrast(pixels) for pixels in slices]
     shown = []

@@ -31,7 +31,7 @@ WARM_UP = 50  # requests before anything is measured: readers start, caches fill
 ALONE = 500  # requests of one client
 BARE_SECONDS = 15
 SAMPLES = 40  # looks at the memory during the long run
-REPLICAS = 2  # as many as there are cores
+REPLICAS = os.cpu_count() or 1
 PAGE_EVERY = 1.0  # seconds between two looks at the page under load
 BODY = form("slice.jpg", JPEG)
 
