@@ -25,9 +25,9 @@ STAGES = (  # expansion, channels, blocks, stride of the first block
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-STRIDE = 16  # pixels of the input for each position of the evidence map
-NEAR, WIDE = 96, 320  # channels of the last block at stride 16, and of the last one at 32
-NEAR_BLOCKS = 14  # the stem and the blocks up to the last one at stride 16
+STRIDE = 8  # pixels of the input for each position of the evidence map
+FINE, NEAR, WIDE = 32, 96, 320  # channels of the last block at stride 8, at 16 and at 32
+FINE_BLOCKS, NEAR_BLOCKS = 7, 14  # the stem and the blocks up to the last one at stride 8, and at 16
 FEATURES = NEAR + WIDE
 PIXEL_MEAN, PIXEL_STD = 0.20, 0.22  # of framed training slices scaled to 0..1
 
@@ -123,13 +123,14 @@ class TumorNet(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD))
         self.features = body()
         self.dropout = nn.Dropout2d(dropout)
-        self.score_near = nn.Conv2d(NEAR, tumor_types, 1)  # at stride 16: sharp in place
+        self.score_fine = nn.Conv2d(FINE, tumor_types, 1)  # at stride 8: sharp in place
+        self.score_near = nn.Conv2d(NEAR, tumor_types, 1)  # at stride 16
         self.score_wide = nn.Conv2d(WIDE, tumor_types, 1)  # at stride 32: sees the whole head
         self.pool = EvidencePool(tumor_types)
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-        for head in (self.score_near, self.score_wide):
+        for head in (self.score_fine, self.score_near, self.score_wide):
             nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(head.bias)
         self.freeze(frozen)
@@ -146,19 +147,22 @@ class TumorNet(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Output:
-        """(N, 1, S, S) uint8 or float32 in 0..255, S a multiple of 32 -> `Output` with h = w = S / 16."""
+        """(N, 1, S, S) uint8 or float32 in 0..255, S a multiple of 32 -> `Output` with h = w = S / 8."""
         x = (images.float() / 255 - self.pixel_mean) / self.pixel_std
-        near = self.features[:NEAR_BLOCKS](x)
+        fine = self.features[:FINE_BLOCKS](x)
+        near = self.features[FINE_BLOCKS:NEAR_BLOCKS](fine)
         wide = self.features[NEAR_BLOCKS:](near)
         features = torch.cat((near.mean((2, 3)), wide.mean((2, 3))), 1).float()
-        scores = self.score_near(self.dropout(near)) + enlarge(self.score_wide(self.dropout(wide)))
+        scores = enlarge(self.score_wide(self.dropout(wide))) + self.score_near(self.dropout(near))
+        scores = enlarge(scores) + self.score_fine(self.dropout(fine))
         scores = scores.float()  # pooled in full precision under autocast too
         logits, evidence = self.pool(scores)
         return Output(logits, evidence, with_no_tumor(scores), features)
 
 
 def enlarge(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    """Twice the height and width, between the middles of the cells linearly."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def with_no_tumor(scores: Tensor) -> Tensor:
@@ -301,7 +305,8 @@ class ServedNet(nn.Module):
         stem, *blocks = net.features
         self.stem = PatchLinear(*stem.learned(), relu6=True)
         self.blocks = nn.Sequential(*map(ServedResidual, blocks))
-        self.score_near, self.score_wide = PatchLinear(net.score_near), PatchLinear(net.score_wide)
+        self.score_fine, self.score_near = PatchLinear(net.score_fine), PatchLinear(net.score_near)
+        self.score_wide = PatchLinear(net.score_wide)
         self.pool = copy.deepcopy(net.pool)
 
     def forward(self, images: Tensor) -> Output:
@@ -310,10 +315,13 @@ class ServedNet(nn.Module):
         wide = self.stem((images / 255).sub_(self.pixel_mean).div_(self.pixel_std).reshape(n, height, width, 1))
         for parts, block in enumerate(self.blocks, start=2):
             wide = block(wide)
-            if parts == NEAR_BLOCKS:
+            if parts == FINE_BLOCKS:
+                fine = wide
+            elif parts == NEAR_BLOCKS:
                 near = wide
         features = torch.cat((near.mean((1, 2)), wide.mean((1, 2))), 1)
-        scores = self.score_near(near).permute(0, 3, 1, 2) + enlarge(self.score_wide(wide).permute(0, 3, 1, 2))
+        scores = enlarge(self.score_wide(wide).permute(0, 3, 1, 2)) + self.score_near(near).permute(0, 3, 1, 2)
+        scores = enlarge(scores) + self.score_fine(fine).permute(0, 3, 1, 2)
         logits, evidence = self.pool(scores)
         return Output(logits, evidence, with_no_tumor(scores), features)
 
@@ -328,6 +336,7 @@ def unserved(served_net: ServedNet) -> TumorNet:
     net = TumorNet().eval()
     net.load_state_dict({"pixel_mean": served_net.pixel_mean, "pixel_std": served_net.pixel_std}, strict=False)
     net.pool.load_state_dict(served_net.pool.state_dict())
+    served_net.score_fine.unfold_into(net.score_fine)
     served_net.score_near.unfold_into(net.score_near)
     served_net.score_wide.unfold_into(net.score_wide)
     stem, *blocks = net.features

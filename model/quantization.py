@@ -19,7 +19,7 @@ from . import CLASSES
 from .kernels import Int8Depthwise, Int8Linear, activation_levels, fuse_relu6
 from .network import Depthwise, PatchLinear, ServedNet, TumorNet, served, unserved
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FILES = {"int8": "model.safetensors", "fp32": "model-fp32.safetensors"}
 CONFIG = "config.json"
 NEVER = 1e9  # a distance from the training images that no slice has
@@ -29,7 +29,7 @@ UNCALIBRATED_STUDY = {  # the odds of a volume are then the mean of its slices' 
 }
 
 IN_FLOAT = ("stem.", "blocks.0.", "blocks.1.")  # 0.3 % of the weights; in int8 they make two thirds of the error
-HEADS = ("score_near.", "score_wide.")  # stored in int8, three rows each: to start the kernel takes longer than they do
+HEADS = ("score_fine.", "score_near.", "score_wide.")  # stored in int8, three rows each: to start the kernel takes longer than they do
 
 
 class DamagedWeights(ValueError):

@@ -19,7 +19,7 @@ def net():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.2)
-    for head in (net.score_near, net.score_wide):
+    for head in (net.score_fine, net.score_near, net.score_wide):
         nn.init.normal_(head.weight, std=0.1)
         nn.init.normal_(head.bias)
     net.pool.log_sharpness.data.uniform_(-0.5, 0.5)
@@ -35,7 +35,7 @@ def images():
 @torch.inference_mode()
 def test_evidence_map_adds_up_to_the_logits(net, images):
     output = net(images)
-    assert output.evidence.shape == (3, len(CLASSES), 6, 6)
+    assert output.evidence.shape == (3, len(CLASSES), 12, 12)
     torch.testing.assert_close(output.evidence.sum((2, 3)), output.logits, atol=1e-5, rtol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_scores_follow_the_tumor_when_the_image_is_shifted_by_one_position(net):
     shifted = images.roll(32, dims=3)
     with torch.inference_mode():
         first, second = net(images).scores[0, 0], net(shifted).scores[0, 0]
-    torch.testing.assert_close(second[3, 5], first[3, 3], atol=0.2, rtol=0.1)
+    torch.testing.assert_close(second[6, 10], first[6, 6], atol=0.2, rtol=0.1)
 
 
 def test_features_are_as_many_as_promised_and_the_grid_as_fine(net):

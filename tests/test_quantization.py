@@ -29,6 +29,7 @@ def trained():
     net = TumorNet().train()
     for _ in range(4):
         net(blobs(8, seed=4))
+    nn.init.normal_(net.score_fine.weight, std=0.1)
     nn.init.normal_(net.score_near.weight, std=0.1)
     nn.init.normal_(net.score_wide.weight, std=0.1)
     return net.eval()

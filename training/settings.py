@@ -26,8 +26,8 @@ class Settings:
     unfreeze_at: float = 0.0  # of the run: until here the whole body keeps its weights, and only the head trains
     size: int = 160  # pixels of the input
     smallest_size: int = 128  # training starts here and grows to `size` at half of the run: saves a quarter of the time
-    epochs: int = 14
-    patience: int = 14  # epochs without a better validation score before the run stops early
+    epochs: int = 20
+    patience: int = 20  # epochs without a better validation score before the run stops early
     batch: int = 64
     shards: int = 0  # parts of a batch that draw apart, for the processes to share; 0: one for each at the beginning
     learning_rate: float = 1e-3
