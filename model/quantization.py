@@ -29,7 +29,7 @@ UNCALIBRATED_STUDY = {  # the odds of a volume are then the mean of its slices' 
 }
 
 IN_FLOAT = ("stem.", "blocks.0.", "blocks.1.")  # 0.3 % of the weights; in int8 they make two thirds of the error
-HEADS = ("score_fine.", "score_near.", "score_wide.")  # stored in int8, three rows each: to start the kernel takes longer than they do
+HEADS = ("score_fine.", "score_near.", "score_wide.")  # stored in int8: too few rows for the kernel to pay
 
 
 class DamagedWeights(ValueError):

@@ -102,7 +102,7 @@ def test_weights_from_before_there_were_studies_are_not_calibrated_for_them(tmp_
 
 def test_evidence_is_a_share_of_each_class(random_classifier, slices):
     for answer in random_classifier.predict(slices):
-        assert answer.evidence.shape == (len(CLASSES), 10, 10) and answer.evidence.min() >= 0
+        assert answer.evidence.shape == (len(CLASSES), 20, 20) and answer.evidence.min() >= 0
         np.testing.assert_allclose(answer.evidence.sum((1, 2)), 1, atol=1e-4)
 
 
@@ -220,7 +220,7 @@ def test_weights_that_lack_a_part_of_their_config_are_damaged_not_a_crash(tmp_pa
 
 def test_weights_of_an_older_format_are_named_as_such(tmp_path):
     write_random_weights(tmp_path, temperature=1.0, format_version=1)
-    with pytest.raises(DamagedWeights, match="format 1; this program reads format 2"):
+    with pytest.raises(DamagedWeights, match="format 1; this program reads format 3"):
         TumorClassifier.from_folder(tmp_path)
 
 
