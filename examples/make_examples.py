@@ -30,8 +30,8 @@ HEADS = {
     "glioma_axial_flair": ("glioma", "axial_nuclei", "flair", 7),
     "meningioma_axial_t1c": ("meningioma", "axial_nuclei", "t1c", 4),
     "meningioma_coronal_t1c": ("meningioma", "coronal", "t1c", 0),
-    "pituitary_sagittal_t1c": ("pituitary", "sagittal_midline", "t1c", 33),
-    "pituitary_coronal_t1c": ("pituitary", "coronal", "t1c", 21),
+    "pituitary_sagittal_t1c": ("pituitary", "sagittal_midline", "t1c", 102),
+    "pituitary_coronal_t1c": ("pituitary", "coronal", "t1c", 51),
     "no_tumor_axial_t2": ("notumor", "axial_body", "t2", 22),
     "no_tumor_axial_t1": ("notumor", "axial_nuclei", "t1", 8),
 }

@@ -110,8 +110,9 @@ def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():
     tumors = labels != NO_TUMOR
     evidence = output.evidence[torch.arange(len(labels)), labels][tumors]
     peaks = evidence.flatten(1).argmax(1)
-    on_tumor = (said[tumors].flatten(1).gather(1, peaks[:, None]) == INSIDE).float().mean()
-    assert on_tumor > 0.8
+    at_peaks = said[tumors].flatten(1).gather(1, peaks[:, None])
+    assert (at_peaks != OUTSIDE).all()  # the rim of a box is asked nothing, and a small one holds two positions
+    assert (at_peaks == INSIDE).float().mean() > 0.6
 
 
 def test_class_weights_are_those_of_pytorch():
