@@ -424,6 +424,9 @@ def test_figures_of_another_recipe_are_told_as_such(metrics):
     assert "epochs 4 instead of 14" in told and "before there was blanked" in told and "seed" not in told
     assert "volumes none instead of healthy" in told
     assert making.differences(own | {"seed": 5}, own) == ""
-    metrics["training"]["settings"] |= {"epochs": 14}
+    metrics["training"]["settings"] |= {"epochs": 14, "size": 160}
+    metrics["test"]["evidence"] |= {"cells": 20}
     metrics["folds"]["settings"] = metrics["training"]["settings"] | {"epochs": 4}
-    assert "epochs 4 instead of 14" in model_card(CONFIG, metrics, [])
+    assert "with epochs 4 instead of 14, map_stride 16 instead of 8." in model_card(CONFIG, metrics, [])
+    metrics["folds"]["settings"] |= {"map_stride": 8}
+    assert "with epochs 4 instead of 14." in model_card(CONFIG, metrics, [])

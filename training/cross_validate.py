@@ -269,9 +269,11 @@ def cross_validate(settings: Settings, leave_out: Sequence[str] = ()) -> dict:
         folds = range(settings.folds)
         runs = [dataclasses.replace(settings, fold=fold, out=str(out / f"fold-{fold}")) for fold in folds]
         report = folds_report([predictions_of(run) for run in runs])
+    from model.network import STRIDE
+
     from .export import without_folders
 
-    facts = without_folders(dataclasses.asdict(settings))
+    facts = without_folders(dataclasses.asdict(settings)) | {"map_stride": STRIDE}
     return report | {"sources": listed(settings.sources), "settings": facts}
 
 

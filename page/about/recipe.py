@@ -3,7 +3,7 @@
 # Settings that change no figure, or that say what a report is of; training/card/making.py leaves out the same.
 NO_RECIPE = {
     *("data", "out", "not_brain", "set_aside", "cache", "sources", "leave_out", "folds", "fold"),
-    *("seed", "patience", "compile", "threads", "log_every", "save_minutes"),
+    *("seed", "patience", "shards", "compile", "threads", "log_every", "save_minutes"),
 }
 SPELLED = {"size": "images of {} instead of {} pixels", "epochs": "{} instead of {} rounds of training"}
 

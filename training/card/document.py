@@ -107,8 +107,8 @@ def _rendered(metrics: dict, section: str) -> str:
     module, about = RENDERED_BY[section]
     if not metrics.get(section):
         return f"{about}: {markdown.NOT_MEASURED}."
-    own, other = metrics.get("training", {}).get("settings", {}), metrics[section].get("settings")
-    differing = making.differences(other, own) if other else ""
+    other = metrics[section].get("settings")
+    differing = making.differences(other, making.own_recipe(metrics)) if other else ""
     return "\n\n".join(filter(None, (module.markdown(metrics[section]), differing)))
 
 

@@ -10,7 +10,8 @@ from .energy import energy
 WIDTH = 110  # characters of a line of the command
 # Settings that change no figure, and those that say what is measured, which a report tells itself.
 NO_RECIPE = set(FOLDERS) - {"volumes"} | {"sources", "leave_out", "folds", "fold"}
-NO_RECIPE |= {"seed", "patience", "compile", "threads", "log_every", "save_minutes"}
+NO_RECIPE |= {"seed", "patience", "shards", "compile", "threads", "log_every", "save_minutes"}
+FIRST_STRIDE = 16  # pixels for each cell of the evidence map, in reports that are older than the finer one
 NBSP = "\N{NO-BREAK SPACE}"  # keeps an option and its value on one line
 
 
@@ -116,8 +117,16 @@ def command(training: dict, program: str = "training.train") -> str:
     return "```sh\n" + " \\\n    ".join(lines).replace(NBSP, " ") + "\n```"
 
 
+def own_recipe(metrics: dict) -> dict:
+    """The settings of the weights, and the stride of their evidence map where it was measured."""
+    settings = metrics.get("training", {}).get("settings", {})
+    cells = metrics.get("test", {}).get("evidence", {}).get("cells")
+    return settings | ({"map_stride": settings["size"] // cells} if cells and "size" in settings else {})
+
+
 def differences(settings: dict, own: dict) -> str:
     """A sentence about settings of other runs that are not those of the weights, `own`; empty if all are the same."""
+    settings = {"map_stride": FIRST_STRIDE} | settings
     known = [name for name in own if name not in NO_RECIPE]
     changed = [
         f"{name} {settings[name] or 'none'} instead of {own[name] or 'none'}"
