@@ -44,7 +44,7 @@ class Output(NamedTuple):
 class EvidencePool(nn.Module):
     """Position scores -> logits by log-mean-exp, with shares that are exact.
 
-    A tumor may fill one position of a hundred, so its logit leans towards the highest score (the logical "somewhere"):
+    A tumor may fill one position of hundreds, so its logit leans towards the highest score (the logical "somewhere"):
     logit_c = log(mean_p exp(r_c s_c(p))) / r_c, the sharpness r_c learned for each class. Its gradient with respect to
     the scores is the softmax of r_c s_c, and these weights split the logit over the positions. "No tumor" is the
     absence of evidence: every position scores 0 for it, the image gets one learned offset.
@@ -161,7 +161,7 @@ class TumorNet(nn.Module):
 
 
 def enlarge(x: Tensor) -> Tensor:
-    """Twice the height and width, between the middles of the cells linearly."""
+    """(N, C, h, w) float -> (N, C, 2h, 2w), linear between the middles of the cells, even beyond the outermost."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 

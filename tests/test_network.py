@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from model import CLASSES, NO_TUMOR
-from model.network import FEATURES, STRIDE, Depthwise, EvidencePool, TumorNet, served, unserved
+from model.network import FEATURES, STRIDE, Depthwise, EvidencePool, TumorNet, enlarge, served, unserved
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +97,17 @@ def test_scores_follow_the_tumor_when_the_image_is_shifted_by_one_position(net):
 def test_features_are_as_many_as_promised_and_the_grid_as_fine(net):
     output = net.eval()(torch.zeros(1, 1, 64, 96))
     assert output.features.shape == (1, FEATURES) and output.scores.shape[2:] == (64 // STRIDE, 96 // STRIDE)
+
+
+def test_enlarged_scores_rise_between_two_cells_without_a_step():
+    row = enlarge(torch.tensor([0.0, 1.0]).view(1, 1, 1, 2))
+    torch.testing.assert_close(row, torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(1, 1, 2, 4))
+
+
+def test_a_score_can_be_told_at_the_finest_stride_alone(net, images):
+    with torch.inference_mode():
+        before = net(images).scores
+        net.score_fine.weight.zero_()
+        fine = before - net(images).scores
+    blocks = nn.functional.interpolate(fine[:, :, ::2, ::2], scale_factor=2)
+    assert not torch.allclose(fine, blocks, atol=1e-3)
