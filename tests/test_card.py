@@ -273,6 +273,14 @@ def test_time_of_a_volume_is_told_with_the_load_of_the_machine(metrics):
     assert "volume of" not in readme_numbers(metrics)
 
 
+def test_times_of_earlier_weights_are_told_as_such(metrics):
+    assert "timed with earlier weights" in readme_numbers(metrics)  # the report names none
+    metrics["speed"]["model"] = f"net int8 {metrics['weights_sha256'][:8]}"
+    assert "timed with earlier weights" not in readme_numbers(metrics)
+    metrics["speed"]["model"] = "net int8 ffffffff"
+    assert "timed with earlier weights" in readme_numbers(metrics)
+
+
 def test_hub_reads_the_front_matter_and_the_results(metrics):
     data = ModelCard(model_card(CONFIG, metrics, []), ignore_metadata_errors=False).data
     assert (data.license, data.pipeline_tag, data.model_name) == ("mit", "image-classification", CONFIG["name"])

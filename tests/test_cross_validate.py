@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model import NO_TUMOR
+from model.network import STRIDE
 from training import cross_validate, train
 from training.cross_validate import (
     Predictions,
@@ -235,6 +236,7 @@ def test_a_finished_fold_is_not_trained_again(pool, tmp_path, monkeypatch, capsy
     assert cross_validate.main(options) == 0
     assert fitted == [0, 1, 2, 2]
     report = json.loads((tmp_path / "report.json").read_text())
+    assert report["settings"]["map_stride"] == STRIDE
     assert report["pooled"]["n"] == 96 and sum(fold["n"] for fold in report["by_fold"]) == 96
     assert str(tmp_path) not in (tmp_path / "report.json").read_text()
     assert "3 folds by group" in capsys.readouterr().out

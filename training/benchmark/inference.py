@@ -29,7 +29,8 @@ SLICES, SLICE_SIZE = 155, 240  # of a volume as BraTS has them
 def benchmark(weights: Path, threads: int, quick: bool = False) -> dict:
     """Time the weights in the folder `weights` beside the others; the report is JSON-ready.
 
-    Returns: `rows` of {key, what, batch, median_ms, p95_ms, to_int8, images_per_second, file_mb, and on Linux peak_mb
+    Returns: `model`, the version of the weights; `rows` of
+    {key, what, batch, median_ms, p95_ms, to_int8, images_per_second, file_mb, and on Linux peak_mb
     and load_ms}, with `to_int8` the ratio of its median to that of ours in int8 as served; `volume`, as `time_volume`
     gives it; `bytes` of our int8 and fp32 files; `load`, how many processes wanted a core in the minute before; and
     what it ran on. Sets the number of threads of this process.
@@ -43,9 +44,11 @@ def benchmark(weights: Path, threads: int, quick: bool = False) -> dict:
         if memory.FOUND:
             add_costs_alone(rows, contestants, threads, loaded)
         bytes_of = {one.precision: Path(one.file).stat().st_size for one in contestants if one.runtime == "served"}
+    classifier = TumorClassifier.from_folder(weights)
     return {
+        "model": classifier.version,
         "rows": rows,
-        "volume": time_volume(TumorClassifier.from_folder(weights), (0, 1) if quick else VOLUME_ROUNDS),
+        "volume": time_volume(classifier, (0, 1) if quick else VOLUME_ROUNDS),
         "load": round(load, 1),
         "bytes": bytes_of,
         "threads": threads,

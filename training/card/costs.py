@@ -10,6 +10,7 @@ COLUMNS = (
     ("file to first answer, ms", "load_ms", "{:.0f}"),
     ("file, MB", "file_mb", "{:.1f}"),
 )
+EARLIER = " It was timed with earlier weights than these."
 ALONE = (
     " Memory and loading are of a process for each, with the libraries that it needs; importing them is not loading."
 )
@@ -42,6 +43,7 @@ def speed(metrics: dict) -> str:
         table([f"one image, {speed['threads']} threads", *(title for title, *_ in columns)], lines)
         + f"\n\nMedians of {speed['runs']} rounds that took turns in one run, on {speed['hardware']['processor']} "
         f"({speed['hardware']['cores']} cores; {versions}). Ratios travel to other machines, milliseconds do not."
+        + ("" if speed.get("model", "").endswith(metrics.get("weights_sha256", "")[:8]) else EARLIER)
         + (ALONE if any(key == "peak_mb" for _, key, _ in columns) else "")
         + volume(speed.get("volume"), speed.get("load"))
     )

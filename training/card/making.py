@@ -125,7 +125,10 @@ def own_recipe(metrics: dict) -> dict:
 
 
 def differences(settings: dict, own: dict) -> str:
-    """A sentence about settings of other runs that are not those of the weights, `own`; empty if all are the same."""
+    """A sentence about settings of other runs that are not those of the weights, `own`; empty if all are the same.
+
+    Where `settings` do not say how fine the evidence map was, it was the first one.
+    """
     settings = {"map_stride": FIRST_STRIDE} | settings
     known = [name for name in own if name not in NO_RECIPE]
     changed = [
