@@ -65,7 +65,9 @@ def classify(classifier: "TumorClassifier", found: Sequence[Scan | Unreadable]) 
 def _case(classifier: "TumorClassifier", scan: Scan, predictions: "list[Prediction]", seconds: float) -> Case:
     from .study import judge_study  # here, since it imports torch, which takes longer than opening the port
 
-    study = judge_study(predictions, classifier.config) if len(predictions) > 1 else None
+    if len(predictions) == 1:
+        predictions = [predictions[0].doubted(scan.doubts)]
+    study = judge_study(predictions, classifier.config, scan.doubts) if len(predictions) > 1 else None
     verdict = study or predictions[0]
     now = datetime.now(UTC)
     return Case(scan.name, verdict.status, verdict.reason, seconds, now, scan, tuple(predictions), study)

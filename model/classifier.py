@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Barrier
 from typing import NamedTuple
@@ -67,6 +67,12 @@ class Prediction:
     def likeliest_tumor(self) -> str:
         """The most probable of the tumor types."""
         return max((name for name in CLASSES if name != CLASSES[NO_TUMOR]), key=self.probabilities.get)
+
+    def doubted(self, doubts: Sequence[str]) -> "Prediction":
+        """The same, but no longer accepted if there are `doubts` about the slice, sentences; a refusal stays one."""
+        if not doubts or self.status == "refused":
+            return self
+        return replace(self, status="doubtful", about_slice=" ".join(filter(None, (*doubts, self.about_slice))))
 
     def as_dict(self) -> dict:
         """JSON-ready, without the evidence map and its window."""

@@ -29,8 +29,9 @@ def entry(case: Case, version: str) -> dict:
         `sentence`; `label`, `probabilities` {class: p}, `tumor_probability` and `sees_tumor` of the study or the only
         slice, None where there is no answer; `study`, of several slices: `suspicious` (slice numbers, the most
         suspicious first), `judged` and `refused` (counts); `slices`, each with its `slice` (number, from 1) and
-        `Prediction.as_dict`; `kind`, `plane`, `sequence`, `spacing` (mm) and `notes` of the `Scan`; `seconds` that the
-        model took, `answered` (UTC), and `model`. Slices are numbered as the scan orders them.
+        `Prediction.as_dict`; `kind`, `plane`, `sequence`, `spacing` (mm), `notes` and `omitted` (slices left out, each
+        with `count`, `reason` and `other_picture`) of the `Scan`; `seconds` that the model took, `answered` (UTC), and
+        `model`. Slices are numbered as the scan orders them.
     """
     verdict, study, scan = case.verdict, case.study, case.scan
     answer = dict.fromkeys(VERDICT)
@@ -59,6 +60,7 @@ def entry(case: Case, version: str) -> dict:
         "sequence": scan.sequence if scan else "",
         "spacing": list(scan.spacing) if scan and scan.spacing else None,
         "notes": list(scan.notes) if scan else [],
+        "omitted": [omission._asdict() for omission in scan.omitted] if scan else [],
         "seconds": round(case.seconds, 4),
         "answered": case.answered.isoformat(timespec="seconds"),
         "model": version,

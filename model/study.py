@@ -56,9 +56,10 @@ class Study:
     n_refused: int
 
 
-def judge_study(predictions: Sequence[Prediction], config: dict) -> Study:
+def judge_study(predictions: Sequence[Prediction], config: dict, doubts: Sequence[str] = ()) -> Study:
     """The verdict on a volume whose slices, in their order in space, are `predictions`; `config` of the artefact.
 
+    Args: `doubts`, sentences about the scan itself, such as slices that are not among `predictions`.
     Raises: ValueError if there are none.
     """
     if not predictions:
@@ -72,7 +73,8 @@ def judge_study(predictions: Sequence[Prediction], config: dict) -> Study:
     seen = bool(n_judged and tumor >= parameters["threshold"])
     suspicious = peaks(np.where(judged, 1 - probabilities[:, NO_TUMOR], -1.0)) if n_judged else ()
     if n_judged:
-        doubts = _doubts([made for made in predictions if made.status != "refused"], len(predictions), parameters)
+        judged_ones = [made for made in predictions if made.status != "refused"]
+        doubts = [*doubts, *_doubts(judged_ones, len(predictions), parameters)]
         doubts += doubts_about_answer(of_study, of_study == of_study.max(), parameters["threshold"])
         status, reason = ("doubtful", " ".join(doubts)) if doubts else ("accepted", "")
         sentence = _sentence(status, of_study, seen, suspicious[0] + 1, n_judged)

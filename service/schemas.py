@@ -49,6 +49,12 @@ class Study(BaseModel):
     refused: int
 
 
+class Omission(BaseModel):
+    count: int = Field(description="Slices that the files hold and that were not looked at.")
+    reason: str
+    other_picture: bool = Field(description="Such as a localizer. Any other omission makes the verdict doubtful.")
+
+
 class Scan(BaseModel):
     """One scan: a picture, a volume, or the files of a series; or a file that could not be read."""
 
@@ -67,6 +73,7 @@ class Scan(BaseModel):
     sequence: str
     spacing: list[float] | None = Field(description="Millimeters, where the file tells.")
     notes: list[str]
+    omitted: list[Omission]
     seconds: float = Field(description="That the model took.")
     answered: datetime
     model: str = Field(description="Name, precision and start of the weights' sha256.")

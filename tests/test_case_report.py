@@ -35,7 +35,7 @@ def case_of(classifier):
 
     def find(name):
         if name not in answered:
-            scan = replace(scans.read(EXAMPLES / name), name=NAME, notes=(f"Read from {NAME}.",))
+            scan = replace(scans.read(EXAMPLES / name), name=NAME, assumptions=(f"Read from {NAME}.",))
             (case,) = [case for _, case in classify(classifier, [scan]) if case]
             answered[name] = replace(case, answered=WHEN)
         return answered[name]

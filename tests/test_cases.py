@@ -65,7 +65,7 @@ def test_several_slices_get_a_study_and_a_single_one_does_not():
 @pytest.fixture
 def entries():
     found = [
-        Scan([PIXELS] * 2, "v.nii", plane="axial", spacing=(5.0, 1.0), kind="NIfTI", notes=("A note.",)),
+        Scan([PIXELS] * 2, "v.nii", plane="axial", spacing=(5.0, 1.0), kind="NIfTI", assumptions=("A note.",)),
         Scan([PIXELS], "=1+1.png", kind="PNG"),
         Unreadable("-2.dcm", "It is empty."),
     ]

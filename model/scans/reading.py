@@ -25,7 +25,7 @@ def read(source: str | Path | bytes, name: str = "") -> Scan:
         scan = replace(scans[0].read(), name=scans[0].name)
     if len(scans) > 1:
         note = f"The archive holds {len(scans)} scans; the one with most slices is read."
-        scan = replace(scan, notes=(*scan.notes, note))
+        scan = replace(scan, assumptions=(*scan.assumptions, note))
     return scan
 
 

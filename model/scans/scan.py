@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..wording import many
+
 
 class UnreadableScan(ValueError):
     """A file that cannot be read as a scan; the message is a sentence for the user: what is wrong, what to do."""
@@ -15,6 +17,23 @@ class Unreadable(NamedTuple):
 
     name: str
     reason: str
+
+
+class Omission(NamedTuple):
+    """Slices that the files of a scan hold and that are not shown.
+
+    count: how many; a file that cannot be read counts as the slices that its tags promise, at least as one.
+    reason: why, and what to do, a sentence or more for the user.
+    other_picture: whether they are known to be another picture, such as a localizer or a derived map, which a verdict
+        on this scan need not cover.
+    """
+
+    count: int
+    reason: str
+    other_picture: bool = False
+
+    def __str__(self) -> str:
+        return f"{many(self.count, 'slice')} {'was' if self.count == 1 else 'were'} left out. {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,8 @@ class Scan:
     spacing: mm from slice to slice, and from pixel to pixel; None where either is not known.
     sequence: "T1", "T1C+", "T2", "FLAIR", or "" where the tags do not say it.
     kind: "PNG", "JPEG", "TIFF", "BMP", "WebP", "DICOM", "DICOM series" or "NIfTI".
-    notes: sentences about what was left out or assumed.
+    assumptions: sentences about what the files do not say, or do not say rightly.
+    omitted: what the files hold besides `slices`. With anything in it but other pictures, no verdict is "accepted".
     """
 
     slices: list[np.ndarray]
@@ -39,7 +59,18 @@ class Scan:
     spacing: tuple[float, float] | None = None
     sequence: str = ""
     kind: str = ""
-    notes: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    omitted: tuple[Omission, ...] = ()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why a verdict on the slices is none on the scan: what was left out, a sentence or more each."""
+        return tuple(str(omission) for omission in self.omitted if not omission.other_picture)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed, and which other pictures were left out, a sentence or more each."""
+        return (*self.assumptions, *(str(omission) for omission in self.omitted if omission.other_picture))
 
     @property
     def is_volume(self) -> bool:

@@ -42,7 +42,7 @@ def read_volume(source: Source, header: Header) -> Scan:
         notes.append(AS_STORED)
     spacing = (between, min(down, right)) if between else None
     return Scan(
-        slices, source.name, plane if header.directions is not None else "", spacing, kind="NIfTI", notes=tuple(notes)
+        slices, source.name, plane if header.directions is not None else "", spacing, kind="NIfTI", assumptions=tuple(notes)
     )
 
 
