@@ -125,7 +125,7 @@ def _described(instance: Instance) -> Hashable:
 def _are_even(frames: Sequence[Frame]) -> bool:
     """Whether frames that lie in parallel lie at multiples of one distance."""
     places, _ = _along(frames, frames[0].orientation)
-    places = np.array([_by_number(frame)[0] for frame in frames]) if places is None else places
+    places = np.array([_by_number(frame)[0] for frame in frames], float) if places is None else places
     steps = np.diff(np.sort(places))
     steps = steps[steps > SAME_PLACE] / steps[steps > SAME_PLACE].min(initial=np.inf)
     return len(steps) > 0 and bool(np.abs(steps - np.round(steps)).max() <= UNEVEN)
