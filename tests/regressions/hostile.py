@@ -433,7 +433,7 @@ def names_and_forms(seed: int) -> Iterator[Upload]:
 
 
 def one_by_one(files: Callable[[int], Files], seed: int) -> Iterator[Upload]:
-    """Each eighth file is so large that the service reads it from the disk, which takes another way through the readers."""
+    """Each eighth file is so large that the service reads it from the disk, where readers have other ways to fail."""
     for number, (what, content) in enumerate(files(seed)):
         yield Upload(what, form(("IM0001", content if number % 8 else content + bytes(MEGABYTE))))
 
