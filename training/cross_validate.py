@@ -28,7 +28,7 @@ from .bootstrap import figure, ratio, resample_weights
 from .card.cross_validation import markdown
 from .data import DataError, load_frames
 from .metrics import measure
-from .settings import Settings, add_options, listed
+from .settings import FREE_ON_RESUMING, Settings, add_options, listed
 
 PREDICTIONS = "predictions.npz"
 SPECIFICITY = 0.95  # of the held-out images without a tumor that may at least be left alone
@@ -52,23 +52,26 @@ class Predictions(NamedTuple):
 def predictions_of(settings: Settings) -> Predictions:
     """Answers of the run that `settings` describe on its test split, trained first unless that has been done.
 
-    Raises: DataError if the run folder holds answers of other settings; what `training.train.fit` raises.
+    Raises: DataError if the run folder holds answers of other settings or images; what `training.train.fit` raises.
     """
-    from .train import FREE_TO_DIFFER  # training brings in much that a reader of reports does not need
+    from .training_set import read_split  # brings in much that a reader of reports does not need
 
     file = Path(settings.out) / PREDICTIONS
-    asked = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_TO_DIFFER}
+    asked = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_ON_RESUMING}
+    images = read_split(settings).fingerprint()
     if file.exists():
         with np.load(file, allow_pickle=False) as stored:
             began = json.loads(str(stored["settings"]))
             changed = [f"--{name} {began.get(name)}" for name in asked if began.get(name) != asked[name]]
+            if "images" in stored and str(stored["images"]) != images:
+                changed.append("other images in --data")
             if changed:
                 raise DataError(f"{file} was made with {', '.join(changed)}. Use these, or choose another --out.")
             return Predictions(*(stored[name] for name in Predictions._fields))
     predictions = _trained_and_asked(settings)
     unfinished = file.with_suffix(".tmp")
     with unfinished.open("wb") as stream:
-        np.savez(stream, settings=np.array(json.dumps(asked)), **predictions._asdict())
+        np.savez(stream, settings=np.array(json.dumps(asked)), images=np.array(images), **predictions._asdict())
     unfinished.replace(file)
     return predictions
 
@@ -283,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--report", type=Path, required=True, help="file for the figures, JSON")
     parser.add_argument("--leave_out", action="append", default=[], help="sources to leave out, once for each run")
-    add_options(parser, without=("leave_out", "fold"))
+    add_options(parser)
     options = vars(parser.parse_args(arguments))
     report, leave_out = options.pop("report"), options.pop("leave_out")
     if bool(leave_out) == bool(options["folds"]):

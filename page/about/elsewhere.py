@@ -78,7 +78,7 @@ def _left_out(metrics: dict) -> str:
         + "".join(paragraph(note, "small") for note in notes)
         + paragraph(
             "AUC: how often a tumor gets a higher probability than a normal, if one of each is drawn. Half is chance. "
-            + differences(report, metrics),
+            + differences(report),
             "small",
         )
     )
