@@ -1,7 +1,9 @@
 """Folds and left-out sources: who is held out, what is measured, and that no run is trained twice."""
 
 import csv
+import dataclasses
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -115,6 +117,32 @@ def test_images_that_are_set_aside_train_and_validate_nothing_but_are_tested(poo
     table.write_text("name\nx\n")
     with pytest.raises(DataError, match="column `path`"):
         read_parts(Settings(data=str(pool), set_aside=str(table)))
+
+
+def test_a_tumor_type_trains_in_the_named_sequences_alone_and_is_measured_in_all(pool, tmp_path):
+    for name in ("manifest.csv", "boxes.csv"):
+        shutil.copy(pool / name, tmp_path)
+    (tmp_path / "phantom").symlink_to(pool / "phantom")
+    rows = list(csv.DictReader((pool / "manifest.csv").open(newline="")))
+    for number, row in enumerate(rows):
+        row["sequence"] = ("", "T1", "T1C+", "FLAIR")[number % 4]
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    given, *_ = read_parts(Settings(data=str(tmp_path)))
+    known = {record.id: record for record in given.records}
+    everything, *parts = read_parts(Settings(data=str(tmp_path), typed="T1C+"))
+    assert everything.records == given.records
+    hidden = 0
+    for record in (record for part in parts for record in part.records):
+        before = known[record.id]
+        hides = before.sequence in ("T1", "FLAIR") and before.label != "notumor"
+        assert record == (dataclasses.replace(before, label="tumor") if hides else before)
+        hidden += hides
+    assert hidden > 5
+    with pytest.raises(DataError, match=r"no sequence T1c; it has FLAIR, T1, T1C\+"):
+        read_parts(Settings(data=str(tmp_path), typed="T1c"))
 
 
 def test_only_the_named_sources_are_used(pool):

@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from model import CLASSES
@@ -45,13 +46,14 @@ SPLIT, DATA, AUGMENT, NETWORK, FIT, DRAW, REFUSAL, RECORD, PLACE = Changes
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    # folder with a manifest.csv, class folders, yes/no folders, or images with a CSV of labels
+    # folder with a manifest.csv, class folders, yes/no folders, or images with a CSV of labels; several with commas
     data: str = SPLIT("", path=True, needed=True, by_content=True)
     out: str = PLACE("", path=True, needed=True)  # the run folder
     not_brain: str = REFUSAL("", path=True)  # folder of images that are no brain MRI: half of them fit the refusal
     copies: str = DATA("drop", set_by=RETRAIN)  # drop | keep images that look like a held-out one; vendors keep
     set_aside: str = DATA("", path=True, set_by=RETRAIN)  # CSV: its images (path) contradict their label
     sources: str = SPLIT("", set_by=RETRAIN)  # use only these sources of the data, with commas between; "" for all
+    typed: str = DATA("")  # sequences whose tumor types train: of others a tumor is only known to be one; "" for all
     leave_out: str = SPLIT("", set_by=RETRAIN + CROSS_VALIDATE)  # sources that join the test split whole
     folds: int = SPLIT(0, set_by=RETRAIN)  # split by group into so many parts; 0 for the data's own split
     fold: int = SPLIT(0, set_by=RETRAIN + CROSS_VALIDATE)  # is tested, from 0; the next validates
@@ -176,6 +178,17 @@ def is_weights(listing: str) -> bool:
         return False
     usable = all(math.isfinite(weight) and weight >= 0 for weight in weights)
     return len(weights) == len(CLASSES) and usable and sum(weights) > 0
+
+
+def folders_in(listing: str) -> list[Path]:
+    """The folders of a setting that takes several: what stands between the commas, or one that has some in its name."""
+    apart = [Path(name) for name in listed(listing)]
+    return apart if len(apart) > 1 and not Path(listing).exists() else [Path(listing)]
+
+
+def without_places(listing: str) -> str:
+    """The names of files or folders, with commas between, without where they lie: that is nobody's business."""
+    return ",".join(path.name for path in folders_in(listing))
 
 
 def listed(names: str) -> list[str]:

@@ -1,10 +1,9 @@
 """How it was made: recipe, settings, machine, code, energy."""
 
 import textwrap
-from pathlib import Path
 
 from ..markdown import NOT_MEASURED
-from ..settings import FOLDERS, NO_RECIPE
+from ..settings import FOLDERS, NO_RECIPE, without_places
 from .energy import energy
 
 WIDTH = 110  # characters of a line of the command
@@ -108,7 +107,9 @@ def command(training: dict, program: str = "training.train") -> str:
     settings = training.get("settings")
     if not settings:
         return f"Command: {NOT_MEASURED}."
-    values = {name: Path(value).name if name in FOLDERS else value for name, value in settings.items() if value != ""}
+    values = {
+        name: without_places(value) if name in FOLDERS else value for name, value in settings.items() if value != ""
+    }
     words = [f"python -m {program}", *(f"--{name} {value}" for name, value in values.items())]
     lines = textwrap.wrap(" ".join(word.replace(" ", NBSP) for word in words), WIDTH, break_on_hyphens=False)
     return "```sh\n" + " \\\n    ".join(lines).replace(NBSP, " ") + "\n```"
