@@ -65,14 +65,14 @@ def predictions_of(settings: Settings) -> Predictions:
     images = read_split(settings).fingerprint()
     if file.exists():
         with np.load(file, allow_pickle=False) as stored:
+            if missing := {"images", *Predictions._fields} - set(stored.files):
+                raise DataError(f"{file} is older than {', '.join(sorted(missing))}. Remove it: the run answers again.")
             began = json.loads(str(stored["settings"]))
             changed = [f"--{name} {began.get(name)}" for name in asked if began.get(name) != asked[name]]
-            if "images" in stored and str(stored["images"]) != images:
+            if str(stored["images"]) != images:
                 changed.append("other images in --data")
             if changed:
                 raise DataError(f"{file} was made with {', '.join(changed)}. Use these, or choose another --out.")
-            if missing := set(Predictions._fields) - set(stored.files):
-                raise DataError(f"{file} is older than {', '.join(missing)}. Remove it, and the run answers once more.")
             return Predictions(*(stored[name] for name in Predictions._fields))
     predictions = _trained_and_asked(settings)
     unfinished = file.with_suffix(".tmp")

@@ -85,10 +85,10 @@ def _left_out_markdown(result: dict) -> str:
                 f"balanced accuracy {figure(classes['balanced_accuracy'])}; named right: {recall}."
             )
         if run["own_normals"]:
-            own = run["own_normals"]
+            own, whose = run["own_normals"], "its" if run["tumors"] else "other"
             notes.append(
                 f"- {name}, own images without a tumor, {sizes(own)}: {figure(own['specificity'])} left alone at that "
-                f"threshold; AUC of its tumors against them {figure(own['auc_tumor'])}."
+                f"threshold; AUC of {whose} tumors against them {figure(own['auc_tumor'])}."
             )
         if run.get("auc"):
             known = {k: v["auc"] for k, v in run["by_sequence"].items() if v["auc"]["value"] is not None}
