@@ -426,12 +426,18 @@ def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):
         add_section(tmp_path / "metrics.json", "test", tmp_path / "report.json")
 
 
+def told_of(settings, own):
+    """What the card says of folds with these settings beside weights with those."""
+    reports = making.with_differences({"folds": {"settings": settings}, "training": {"settings": own}})
+    return making.differences(reports["folds"]["differs"])
+
+
 def test_figures_of_another_recipe_are_told_as_such(metrics):
     own = {"epochs": 14, "seed": 2, "volumes": "healthy", "blanked": 0.04}
-    told = making.differences({"epochs": 4, "seed": 0, "volumes": ""}, own)
+    told = told_of({"epochs": 4, "seed": 0, "volumes": ""}, own)
     assert "epochs 4 instead of 14" in told and "before there was blanked" in told and "seed" not in told
     assert "volumes none instead of healthy" in told
-    assert making.differences(own | {"seed": 5}, own) == ""
+    assert told_of(own | {"seed": 5}, own) == ""
     metrics["training"]["settings"] |= {"epochs": 14, "size": 160}
     metrics["test"]["evidence"] |= {"cells": 20}
     metrics["folds"]["settings"] = metrics["training"]["settings"] | {"epochs": 4}

@@ -1,7 +1,9 @@
 """Folds and left-out sources: who is held out, what is measured, and that no run is trained twice."""
 
 import csv
+import dataclasses
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -50,7 +52,7 @@ def split_of(pool, **options) -> dict[str, str]:
     return {record.id: record.split for record in read_split(Settings(data=str(pool), **options)).records}
 
 
-def answers(p_tumor, labels, groups=None, sources=None) -> Predictions:
+def answers(p_tumor, labels, groups=None, sources=None, sequences=None) -> Predictions:
     """Predictions with the given P(tumor), spread over the types so that the right one leads."""
     labels, p_tumor = np.asarray(labels), np.asarray(p_tumor, dtype=float)
     probabilities = np.repeat(p_tumor[:, None] / 4, 4, axis=1)
@@ -60,7 +62,8 @@ def answers(p_tumor, labels, groups=None, sources=None) -> Predictions:
     names = np.array([str(k) for k in range(len(labels))])
     groups = names if groups is None else np.asarray(groups)
     sources = np.repeat("here", len(labels)) if sources is None else np.asarray(sources)
-    return Predictions(probabilities, labels, names, groups, sources)
+    sequences = np.repeat("", len(labels)) if sequences is None else np.asarray(sequences)
+    return Predictions(probabilities, labels, names, groups, sources, sequences)
 
 
 # ---- who is held out
@@ -115,6 +118,32 @@ def test_images_that_are_set_aside_train_and_validate_nothing_but_are_tested(poo
     table.write_text("name\nx\n")
     with pytest.raises(DataError, match="column `path`"):
         read_parts(Settings(data=str(pool), set_aside=str(table)))
+
+
+def test_a_tumor_type_trains_in_the_named_sequences_alone_and_is_measured_in_all(pool, tmp_path):
+    for name in ("manifest.csv", "boxes.csv"):
+        shutil.copy(pool / name, tmp_path)
+    (tmp_path / "phantom").symlink_to(pool / "phantom")
+    rows = list(csv.DictReader((pool / "manifest.csv").open(newline="")))
+    for number, row in enumerate(rows):
+        row["sequence"] = ("", "T1", "T1C+", "FLAIR")[number % 4]
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    given, *_ = read_parts(Settings(data=str(tmp_path)))
+    known = {record.id: record for record in given.records}
+    everything, *parts = read_parts(Settings(data=str(tmp_path), typed="T1C+"))
+    assert everything.records == given.records
+    hidden = 0
+    for record in (record for part in parts for record in part.records):
+        before = known[record.id]
+        hides = before.sequence in ("T1", "FLAIR") and before.label != "notumor"
+        assert record == (dataclasses.replace(before, label="tumor") if hides else before)
+        hidden += hides
+    assert hidden > 5
+    with pytest.raises(DataError, match=r"no sequence T1c; it has FLAIR, T1, T1C\+"):
+        read_parts(Settings(data=str(tmp_path), typed="T1c"))
 
 
 def test_only_the_named_sources_are_used(pool):
@@ -191,6 +220,28 @@ def test_left_out_sources_are_measured_against_the_normals_of_the_others():
     settings = {"epochs": 1, "size": 64, "seed": 0}
     text = markdown({"kind": "leave_source_out", "runs": [json.loads(json.dumps(report))], "settings": settings})
     assert "x + y" in text and "0.667" in text
+
+
+def test_each_left_out_source_counts_once_in_the_score_and_its_sequences_are_told(tmp_path, monkeypatch):
+    labels = [NO_TUMOR] * 20 + [0, 0, NO_TUMOR, NO_TUMOR] * 2 + [NO_TUMOR] * 3 + [1] * 2
+    sources = ["base"] * 20 + ["hospital"] * 8 + ["healthy"] * 3 + ["base"] * 2
+    sequences = [""] * 20 + ["T1"] * 4 + ["FLAIR"] * 4 + ["T1"] * 3 + [""] * 2
+    p_tumor = [*np.arange(20) / 100, 0.9, 0.8, 0.1, 0.2, 0.3, 0.9, 0.1, 0.4, 0.01, 0.02, 0.95, 0.9, 0.94]
+    everything = answers(p_tumor, labels, sources=sources, sequences=sequences)
+    report = left_out_report(everything, ["hospital"])
+    assert {name: part["auc"]["value"] for name, part in report["by_sequence"].items()} == {"T1": 1, "FLAIR": 0.75}
+    assert report["auc"]["value"] == pytest.approx(15 / 16) and report["own_normals"]["auc_tumor"] == report["auc"]
+    healthy = left_out_report(everything, ["healthy"])
+    assert healthy["tumors"] is None and healthy["own_normals"]["specificity"]["value"] == pytest.approx(2 / 3)
+    assert healthy["auc"]["value"] == pytest.approx(12 / 18), (
+        "against the tumors of the others: 2 of 3 are below all six"
+    )
+    assert healthy["by_sequence"]["T1"] == {"n": 3, "auc": dict.fromkeys(("value", "low", "high"))}
+    monkeypatch.setattr(cross_validate, "predictions_of", lambda settings: everything)
+    result = cross_validate.cross_validate(Settings(data="x", out=str(tmp_path)), ["hospital", "healthy"])
+    assert result["score"] == pytest.approx((15 / 16 + 12 / 18) / 2)
+    text = markdown(json.loads(json.dumps(result)))
+    assert f"Mean AUC over what was left out: {result['score']:.3f}." in text and "FLAIR 0.750" in text
 
 
 def test_left_out_classes_are_measured_where_there_are_several():

@@ -12,7 +12,9 @@ from PIL import Image
 
 from model import preprocess
 from training.data import LABELS, DataError, load_frames, read_dataset, without_copies
+from training.settings import Settings, folders_in, without_places
 from training.splits import split_by_group
+from training.training_set import read_split
 
 
 def save(path: Path, pixels: np.ndarray, **options) -> None:
@@ -138,6 +140,35 @@ def test_table_of_zeros_and_ones_labels_a_folder_of_images(tmp_path, draw_head, 
 
 
 # ---- errors and reports
+
+
+def test_folders_side_by_side_are_one_data_set_with_the_splits_of_each(tmp_path, draw_head):
+    for part in ("pool", "lgg"):
+        for i in range(3):
+            save(tmp_path / part / f"img/{i}.png", draw_head(i + 10 * (part == "lgg")))
+        table = [("path", "label", "group", "split", "source")]
+        table += [(f"img/{i}.png", "glioma", f"P:{part}{i}", ("train", "val", "test")[i], part) for i in range(3)]
+        save_table(tmp_path / part / "manifest.csv", *table)
+        save_table(
+            tmp_path / part / "boxes.csv",
+            ("path", "x_center", "y_center", "width", "height"),
+            ("img/1.png", 0.5, 0.5, 0.1, 0.1),
+        )
+    alone, both = (read_dataset(tmp_path / "pool", beside=beside) for beside in ((), [tmp_path / "lgg"]))
+    assert both.records[:3] == alone.records and not both.problems
+    joined = [(record.id, record.source, record.split, record.box is not None) for record in both.records[3:]]
+    assert joined == [
+        ("lgg/img/0.png", "lgg", "train", False),
+        ("lgg/img/1.png", "lgg", "val", True),
+        ("lgg/img/2.png", "lgg", "test", False),
+    ]
+    listed = f"{tmp_path}/pool, {tmp_path}/lgg"
+    split = read_split(Settings(data=listed))
+    assert split.records == both.records and without_places(listed) == "pool,lgg"
+    with pytest.raises(DataError, match="would be the name of two images. Rename the folder"):
+        read_dataset(tmp_path / "pool", beside=[tmp_path / "lgg", tmp_path / "lgg"])
+    (tmp_path / "a,b").symlink_to(tmp_path / "pool")
+    assert folders_in(str(tmp_path / "a,b")) == [tmp_path / "a,b"]
 
 
 def test_unknown_class_folder_is_named_with_the_known_ones(class_folders):

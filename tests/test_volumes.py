@@ -9,7 +9,7 @@ from tests.nifti_files import nifti
 from training import volumes
 from training.data import DataError
 from training.phantoms.volume import draw_volume
-from training.volumes import PER_PLANE, TILT, healthy_frames, slices_through, tilted
+from training.volumes import PER_PLANE, PLANES, TILT, heads_in, healthy_frames, slices_through, tilted
 
 
 @pytest.fixture
@@ -25,9 +25,38 @@ def folder(tmp_path):
 
 def test_thin_volumes_give_every_plane_and_thick_ones_their_own_slices(folder, monkeypatch):
     monkeypatch.setattr(volumes, "PER_PLANE", 5)
-    frames, people = healthy_frames(folder, 64, 0.1, seed=0)
+    frames, people, chances = healthy_frames(folder, 64, 0.1, seed=0)
     assert frames.shape == (len(people), 64, 64) and frames.float().amax((1, 2)).min() > 100
     assert 10 < people.count("ada.nii") <= 15 and 3 <= people.count("ben") <= 6
+    of_ada = chances[[name == "ada.nii" for name in people]]
+    assert of_ada.sum() == pytest.approx(0.5) and chances.sum() == pytest.approx(1), "each volume the same"
+    assert len(set(of_ada.tolist())) == 1
+
+
+def test_a_manifest_says_who_is_who_and_which_planes_are_worth_cutting(folder, monkeypatch):
+    monkeypatch.setattr(volumes, "PER_PLANE", 6)
+    head = (folder / "ada.nii").read_bytes()
+    for name in ("again", "aside"):
+        (folder / f"{name}.nii").write_bytes(head)
+    (folder / "manifest.csv").write_text(
+        "path,person,planes\nada.nii,P:ada,all (2 mm)\nagain.nii,P:ada,axial; others coarse\nben,P:ben,\n"
+    )
+    assert [head.planes for head in heads_in(folder)] == [PLANES, ("axial",), PLANES]
+    frames, people, chances = healthy_frames(folder, 64, 0.1, seed=0)
+    assert set(people) == {"P:ada", "P:ben"} and people.count("P:ada") <= 6 * 3 + 6
+    assert chances[[name == "P:ben" for name in people]].sum() == pytest.approx(1 / 3), "two volumes are of ada"
+    (folder / "manifest.csv").write_text("path,person\n")
+    with pytest.raises(DataError, match="holds no volume"):
+        healthy_frames(folder, 64, 0.1, 0)
+    (folder / "manifest.csv").write_text("path\nada.nii\n")
+    with pytest.raises(DataError, match="lacks the column person"):
+        healthy_frames(folder, 64, 0.1, 0)
+
+
+def test_many_volumes_give_fewer_slices_each(folder, monkeypatch):
+    monkeypatch.setattr(volumes, "MOST", 2 * len(PLANES) * 4)
+    _, people, _ = healthy_frames(folder, 64, 0.1, seed=0)
+    assert people.count("ada.nii") <= 4 * len(PLANES)
 
 
 def test_a_seed_gives_the_same_slices_and_another_seed_others(folder):

@@ -5,6 +5,9 @@
         --phantoms 0 --report runs/figshare.json
     python -m training.cross_validate --data ../shared/data/pool --out runs/left-out --report runs/left_out.json \\
         --leave_out br35hyes,navoneel --leave_out sartaj
+    python -m training.cross_validate --data POOL,LGG,STRIPPED --typed T1C+ --out runs/hospitals \\
+        --report runs/hospitals.json --leave_out tcga_lgg_du --leave_out tcga_lgg_ht --leave_out br35hyes,navoneel \\
+        --leave_out sartaj --leave_out br35hno --leave_out ds002748
 
 All other options are those of training.train, and go to every run. Each run answers its held-out images with the
 trained float32 network; the answers are kept in its folder as predictions.npz, so that the same command goes on where
@@ -28,7 +31,7 @@ from .bootstrap import figure, ratio, resample_weights
 from .card.cross_validation import markdown
 from .data import DataError, load_frames
 from .metrics import measure
-from .settings import Settings, add_options, listed
+from .settings import FREE_ON_RESUMING, Settings, add_options, listed
 
 PREDICTIONS = "predictions.npz"
 SPECIFICITY = 0.95  # of the held-out images without a tumor that may at least be left alone
@@ -43,6 +46,7 @@ class Predictions(NamedTuple):
     ids: np.ndarray  # str (N,)
     groups: np.ndarray  # str (N,)
     sources: np.ndarray  # str (N,)
+    sequences: np.ndarray  # str (N,), "" where not known
 
     def part(self, chosen: np.ndarray) -> "Predictions":
         """The rows where `chosen` (N,) is true."""
@@ -52,23 +56,28 @@ class Predictions(NamedTuple):
 def predictions_of(settings: Settings) -> Predictions:
     """Answers of the run that `settings` describe on its test split, trained first unless that has been done.
 
-    Raises: DataError if the run folder holds answers of other settings; what `training.train.fit` raises.
+    Raises: DataError if the run folder holds answers of other settings or images; what `training.train.fit` raises.
     """
-    from .train import FREE_TO_DIFFER  # training brings in much that a reader of reports does not need
+    from .training_set import read_split  # brings in much that a reader of reports does not need
 
     file = Path(settings.out) / PREDICTIONS
-    asked = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_TO_DIFFER}
+    asked = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_ON_RESUMING}
+    images = read_split(settings).fingerprint()
     if file.exists():
         with np.load(file, allow_pickle=False) as stored:
+            if missing := {"images", *Predictions._fields} - set(stored.files):
+                raise DataError(f"{file} is older than {', '.join(sorted(missing))}. Remove it: the run answers again.")
             began = json.loads(str(stored["settings"]))
             changed = [f"--{name} {began.get(name)}" for name in asked if began.get(name) != asked[name]]
+            if str(stored["images"]) != images:
+                changed.append("other images in --data")
             if changed:
                 raise DataError(f"{file} was made with {', '.join(changed)}. Use these, or choose another --out.")
             return Predictions(*(stored[name] for name in Predictions._fields))
     predictions = _trained_and_asked(settings)
     unfinished = file.with_suffix(".tmp")
     with unfinished.open("wb") as stream:
-        np.savez(stream, settings=np.array(json.dumps(asked)), **predictions._asdict())
+        np.savez(stream, settings=np.array(json.dumps(asked)), images=np.array(images), **predictions._asdict())
     unfinished.replace(file)
     return predictions
 
@@ -90,7 +99,7 @@ def _trained_and_asked(settings: Settings) -> Predictions:
     test = read_split(settings).where("test")
     frames = load_frames(test, settings.size, SERVING_MARGIN, Path(settings.cache))
     logits = predict_logits(net.to(device), frames, device)
-    columns = ([getattr(record, name) for record in test.records] for name in ("id", "group", "source"))
+    columns = ([getattr(record, name) for record in test.records] for name in ("id", "group", "source", "sequence"))
     return Predictions(
         logits.double().softmax(dim=1).numpy(),
         frames.labels.numpy(),
@@ -160,12 +169,17 @@ def seen_at(specificity: float, tumors: Predictions, normals: Predictions) -> di
         return ratio((weights[:, is_tumor] * seen).sum(1), total)
 
     spread = sensitivity(resample_weights(groups))
-    both = Predictions(*(np.concatenate(pair) for pair in zip(tumors, normals, strict=True)))
     return {
         **{"n": len(tumors.labels), "n_groups": len(set(tumors.groups))},
         "sensitivity": figure(sensitivity(np.ones((1, len(scores))))[0], spread),
-        "auc_tumor": measure(both.probabilities, both.labels, both.groups, threshold=0.5)["auc_tumor"],
+        "auc_tumor": auc_between(tumors, normals),
     }
+
+
+def auc_between(tumors: Predictions, normals: Predictions) -> dict[str, float | None]:
+    """AUC of P(tumor), {value, low, high}; None in all three where one of both is empty."""
+    both = Predictions(*(np.concatenate(pair) for pair in zip(tumors, normals, strict=True)))
+    return measure(both.probabilities, both.labels, both.groups, threshold=0.5)["auc_tumor"]
 
 
 def folds_report(folds: Sequence[Predictions]) -> dict:
@@ -206,19 +220,23 @@ def left_out_report(answers: Predictions, left_out: Sequence[str]) -> dict:
     Returns: {left_out, normals: {n, n_groups, by_source: {source: images}}, threshold, specificity, tumors: as
     `seen_at`, by_source: {source: as `seen_at`}, own_normals: {n, n_groups, specificity, auc_tumor} of the left-out
     sources' own tumor-free images, classes: {n, n_groups, accuracy, balanced_accuracy, macro_f1, recall, auc_tumor}
-    where the left-out sources hold several classes, types: as `tumor_types`}; what has no images is None.
-    Raises: DataError if there are no normals, or no left-out tumors.
+    where the left-out sources hold several classes, types: as `tumor_types`, auc: {value, low, high} of the left-out
+    tumors and tumor-free images (of a kind that is not among them those of the other sources' test split), by_sequence:
+    {sequence: {n, auc}} of the left-out images alone}; what has no images is None.
+    Raises: DataError if there are no normals, or no tumors or images that are left out.
     """
     held_out, tumor = np.isin(answers.sources, left_out), answers.labels != NO_TUMOR
     normals, tumors = answers.part(~held_out & ~tumor), answers.part(held_out & tumor)
-    if not len(normals.labels) or not len(tumors.labels):
+    if not len(normals.labels) or not held_out.any() or not tumor.any():
         raise DataError(
-            f"Without {', '.join(left_out)} there must be normals in the test split, and tumors among these."
+            f"Without {', '.join(left_out)} there must be normals in the test split, and images of these, and tumors."
         )
     p_normal = 1 - normals.probabilities[:, NO_TUMOR]
     [threshold] = limit_for(p_normal, np.ones((1, len(p_normal))), SPECIFICITY)
     own = answers.part(held_out & ~tumor)
     of_type = answers.part(held_out & (answers.labels < len(CLASSES)))
+    all_tumors = tumors if len(tumors.labels) else answers.part(tumor)
+    sequences = sorted(set(answers.sequences[held_out]) - {""})
     report = {
         "left_out": list(left_out),
         "normals": {
@@ -227,7 +245,7 @@ def left_out_report(answers: Predictions, left_out: Sequence[str]) -> dict:
         },
         "threshold": float(threshold),
         "specificity": float((p_normal <= threshold).mean()),
-        "tumors": seen_at(SPECIFICITY, tumors, normals),
+        "tumors": seen_at(SPECIFICITY, tumors, normals) if len(tumors.labels) else None,
         "by_source": {
             source: seen_at(SPECIFICITY, tumors.part(tumors.sources == source), normals)
             for source in left_out
@@ -236,6 +254,14 @@ def left_out_report(answers: Predictions, left_out: Sequence[str]) -> dict:
         "own_normals": None,
         "classes": None,
         "types": tumor_types(of_type.probabilities, of_type.labels, of_type.groups),
+        "auc": auc_between(all_tumors, own if len(own.labels) else normals),
+        "by_sequence": {
+            sequence: {
+                "n": int((answers.sequences[held_out] == sequence).sum()),
+                "auc": auc_between(*(part.part(part.sequences == sequence) for part in (tumors, own))),
+            }
+            for sequence in sequences
+        },
     }
     if len(own.labels):
         spared = 1 - own.probabilities[:, NO_TUMOR] <= threshold
@@ -243,7 +269,7 @@ def left_out_report(answers: Predictions, left_out: Sequence[str]) -> dict:
         report["own_normals"] = {
             **{"n": len(own.labels), "n_groups": len(set(own.groups))},
             "specificity": figure(spared.mean(), ratio(weights @ spared, weights.sum(1))),
-            "auc_tumor": seen_at(SPECIFICITY, tumors, own)["auc_tumor"],
+            "auc_tumor": auc_between(all_tumors, own),
         }
     if len(set(of_type.labels)) > 1:
         figures = measure(of_type.probabilities, of_type.labels, of_type.groups, threshold=0.5)
@@ -254,8 +280,9 @@ def left_out_report(answers: Predictions, left_out: Sequence[str]) -> dict:
 def cross_validate(settings: Settings, leave_out: Sequence[str] = ()) -> dict:
     """Run all folds of `settings`, or one run for each of `leave_out` (sources with commas between).
 
-    Returns: `folds_report`, or {kind: "leave_source_out", runs: [`left_out_report`]}; with `sources` and `settings`
-    (of folders only the names). Raises: DataError, and what training raises.
+    Returns: `folds_report`, or {kind: "leave_source_out", runs: [`left_out_report`], score: mean of their `auc`, by
+    which recipes are chosen}; with `sources` and `settings` (of folders only the names). Raises: DataError, and what
+    training raises.
     """
     out = Path(settings.out)
     if leave_out:
@@ -264,7 +291,8 @@ def cross_validate(settings: Settings, leave_out: Sequence[str] = ()) -> dict:
             folder = out / f"without-{'-'.join(listed(sources))}"
             answers = predictions_of(dataclasses.replace(settings, leave_out=sources, out=str(folder)))
             runs.append(left_out_report(answers, listed(sources)))
-        report = {"kind": "leave_source_out", "runs": runs}
+        score = float(np.mean([run["auc"]["value"] for run in runs]))
+        report = {"kind": "leave_source_out", "runs": runs, "score": score}
     else:
         folds = range(settings.folds)
         runs = [dataclasses.replace(settings, fold=fold, out=str(out / f"fold-{fold}")) for fold in folds]
@@ -283,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--report", type=Path, required=True, help="file for the figures, JSON")
     parser.add_argument("--leave_out", action="append", default=[], help="sources to leave out, once for each run")
-    add_options(parser, without=("leave_out", "fold"))
+    add_options(parser)
     options = vars(parser.parse_args(arguments))
     report, leave_out = options.pop("report"), options.pop("leave_out")
     if bool(leave_out) == bool(options["folds"]):

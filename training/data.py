@@ -86,19 +86,30 @@ class Frames(NamedTuple):
     labels: torch.Tensor  # int64 (N,): index into LABELS, -1 for OTHER
 
 
-def read_dataset(root: Path, seed: int = 0) -> Dataset:
+def read_dataset(root: Path, seed: int = 0, beside: Sequence[Path] = ()) -> Dataset:
     """Read any of the layouts in training/layouts.py; find groups and make splits where they are not given.
 
+    Images of the folders `beside` join, their ids led by the folder's name; groups of one name are one person, wherever
+    they lie. Splits are made for each folder by itself.
     A publisher's split is kept as it is, even where it leaks (`problems` then says so); what it lacks of validation and
     test is taken from its training part, by group. `seed` decides which groups. Groups given in part are completed.
 
     Raises: DataError if the data set as a whole cannot be used. Single files that cannot are named in `problems`.
     """
     records, problems = read_records(Path(root))
+    part_of = dict.fromkeys((record.id for record in records), root)
+    for folder in beside:
+        more, sentences = read_records(folder)
+        more = [replace(record, id=f"{folder.resolve().name}/{record.id}") for record in more]
+        if twice := [record.id for record in more if record.id in part_of]:
+            raise DataError(f"{twice[0]} would be the name of two images. Rename the folder {folder}.")
+        records, problems = records + more, problems + sentences
+        part_of |= dict.fromkeys((record.id for record in more), folder)
     if not all(record.group for record in records):
         records = _with_found_groups(records, problems)
     problems += _contradictions(records) + _leaks(records)
-    return Dataset(Path(root), _with_splits(records, seed), problems)
+    parts = ([record for record in records if part_of[record.id] == part] for part in dict.fromkeys((root, *beside)))
+    return Dataset(Path(root), [record for part in parts for record in _with_splits(part, seed)], problems)
 
 
 def load_frames(dataset: Dataset, size: int, margin: float, cache_dir: Path | None = None) -> Frames:

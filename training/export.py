@@ -40,7 +40,7 @@ from .gate import (
 )
 from .operating_point import fit_operating_point
 from .recorded import record, sha256
-from .settings import FOLDERS, Settings
+from .settings import FOLDERS, Settings, without_places
 from .study import add_study
 from .training_set import FRAME_SIZE, read_parts
 
@@ -96,7 +96,7 @@ def export(run: Path, start: dict | None = None) -> Path:
     report = run / "report"
     test_set = dataset.where("test")
     used = [*training.records, *validation.records, *test_set.records]
-    test = evaluate(classifier, test_set, report, f"{Path(settings.data).name}, test")
+    test = evaluate(classifier, test_set, report, f"{without_places(settings.data)}, test")
     tested = {name: test["operating_point"][name]["value"] for name in ("sensitivity", "specificity")}
     config["operating_point"]["tested"] = tested  # what the page prints: the split that chose the threshold flatters it
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -143,8 +143,8 @@ def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:
 
 
 def without_folders(settings: dict) -> dict:
-    """Settings for a report: of folders only their names, since where they lie is nobody's business."""
-    named = {name: Path(settings[name]).name for name in FOLDERS if name in settings}
+    """Settings for a report, of folders only their names."""
+    named = {name: without_places(settings[name]) for name in FOLDERS if name in settings}
     start = Path(settings["init"])
     if start.exists():
         named["init"] = start.name if start.is_file() else start.resolve().parent.name  # runs/NAME/weights

@@ -95,10 +95,10 @@ def split_named(name: str) -> str:
 
 def _from_manifest(root: Path, problems: list[str]) -> list[Record]:
     table = root / "manifest.csv"
-    rows = _rows(table, ("path", "label"))
-    given_split = any(row.get("split") for row in rows)
+    images = rows(table, ("path", "label"))
+    given_split = any(row.get("split") for row in images)
     records, seen = [], set()
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(images, start=2):
         where = f"{table}, line {line}"
         if row["path"] in seen:
             raise DataError(f"{where}: {row['path']} is listed a second time. Keep one of the rows.")
@@ -176,7 +176,7 @@ def _from_label_table(root: Path, folders: list[Path], problems: list[str]) -> l
         for key in (relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem):
             named[key].add(path)
     records: dict[Path, Record] = {}
-    for line, row in enumerate(_rows(table, ()), start=2):
+    for line, row in enumerate(rows(table, ()), start=2):
         where, name = f"{table}, line {line}", row[image_column]
         label = _label_named(row[label_column], where)
         matches = sorted(named.get(name, ()))
@@ -200,7 +200,7 @@ def _from_label_table(root: Path, folders: list[Path], problems: list[str]) -> l
 def _with_groups(root: Path, records: list[Record], problems: list[str]) -> list[Record]:
     if not (root / "groups.csv").exists():
         return records
-    groups = {row["path"]: row["group"] for row in _rows(root / "groups.csv", ("path", "group"))}
+    groups = {row["path"]: row["group"] for row in rows(root / "groups.csv", ("path", "group"))}
     _report_strangers(root / "groups.csv", groups, records, problems)
     return [replace(record, group=groups.get(record.id, record.group)) for record in records]
 
@@ -210,7 +210,7 @@ def _with_boxes(root: Path, records: list[Record], problems: list[str]) -> list[
     if not table.exists():
         return records
     boxes = {}
-    for line, row in enumerate(_rows(table, ("path", "x_center", "y_center", "width", "height")), start=2):
+    for line, row in enumerate(rows(table, ("path", "x_center", "y_center", "width", "height")), start=2):
         try:
             x_center, y_center, width, height = (float(row[k]) for k in ("x_center", "y_center", "width", "height"))
             if not (0 <= x_center <= 1 and 0 <= y_center <= 1 and 0 < width <= 1 and 0 < height <= 1):
@@ -226,7 +226,7 @@ def _with_boxes(root: Path, records: list[Record], problems: list[str]) -> list[
 # ---- tables, names and sentences
 
 
-def _rows(table: Path, required: Iterable[str]) -> list[dict[str, str]]:
+def rows(table: Path, required: Iterable[str]) -> list[dict[str, str]]:
     """Rows of a CSV: column in lower case -> text without outer blanks."""
     header = _header(table)
     missing = [column for column in required if column not in header]

@@ -49,10 +49,6 @@ DEFAULTS = {  # where they differ from training from scratch
     "unfreeze_at": 0.3,
     "phantoms": 0,  # the start has seen them
 }
-DECIDED = (  # by the start, by --steps, or for good
-    *("size", "smallest_size", "epochs", "patience", "warmup_epochs"),
-    *("copies", "set_aside", "sources", "leave_out", "folds", "fold"),
-)
 UNSEEN_OTHERS, UNSEEN_SEED = 100, 3_000_000  # drawn images that are no brain MRI and on which no refusal was fitted
 COMPARISON, CARD = "comparison.json", "README.md"
 NO_ORIGINAL = "The original test images are not at hand: what it has forgotten of them is not known."
@@ -68,7 +64,8 @@ def retrain(
     """Fine-tune as `settings` say, on the images in `settings.data`; returns what comparison.json holds.
 
     Args: `original`, the data that the start was trained on; `steps` of the optimizer; `tell` is called with each stage
-    as it begins. Of `settings`, those in `DECIDED` are not asked.
+    as it begins. Of `settings`, those that `settings.set_by` names are not asked: the start, `steps` or this
+    program decides.
     Raises: DataError, OSError, ValueError with a sentence, most of them before anything is trained.
     """
     out = Path(settings.out)
@@ -180,7 +177,7 @@ def parse(arguments: list[str]) -> tuple[Settings, Path | None, int, bool]:
     parser = argparse.ArgumentParser(
         prog="python -m training.retrain", description=__doc__.split("\n")[0], allow_abbrev=False
     )
-    add_options(parser, without=DECIDED)
+    add_options(parser)
     parser.set_defaults(**DEFAULTS)
     parser.add_argument("--original", type=Path, help="the data that the start was trained on, to measure on its test")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the optimizer, a batch each")

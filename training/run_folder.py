@@ -11,13 +11,9 @@ import torch
 from .checkpoint import load_checkpoint, write_whole
 from .data import DataError, Dataset
 from .hardware import describe, git_commit, versions
-from .settings import Settings
+from .settings import FREE_ON_RESUMING, STEERING, Settings
 
 CHECKPOINT, BEST, FACTS, HISTORY = "checkpoint.pt", "best.pt", "settings.json", "history.jsonl"
-# On resuming: where things lie and how fast they go, not what they are.
-FREE_TO_DIFFER = ("data", "out", "not_brain", "cache", "compile", "threads", "save_minutes", "log_every")
-STEERING = ("learning_rate", "clip_norm")  # may change on resuming, for a run that broke down; each start notes it
-DECIDED_AGAIN = ("shards",)  # by how many processes there are
 
 
 class StopRequest:
@@ -81,7 +77,7 @@ def write_facts(settings: Settings, dataset: Dataset, device: torch.device, proc
     if epoch is not None:
         began, now = json.loads(file.read_text()), facts["settings"]
         changed = {name: old for name, old in began["settings"].items() if now.get(name, old) != old}
-        refused = [f"--{n} {old}" for n, old in changed.items() if n not in FREE_TO_DIFFER + STEERING + DECIDED_AGAIN]
+        refused = [f"--{n} {old}" for n, old in changed.items() if n not in FREE_ON_RESUMING | STEERING]
         if began["data_fingerprint"] != facts["data_fingerprint"]:
             refused.append("other images in --data")
         if refused:
@@ -89,9 +85,8 @@ def write_facts(settings: Settings, dataset: Dataset, device: torch.device, proc
                 f"{settings.out} was begun with {', '.join(refused)}. Resume with these, or choose another --out."
             )
         facts = began
-        steered = {name: now[name] for name in changed if name in STEERING + DECIDED_AGAIN}
-        facts["settings"] |= steered
-        start |= steered
+        facts["settings"] |= {name: now[name] for name in changed}  # the export reads where things lie by now
+        start |= {name: now[name] for name in changed if name in STEERING}
     facts["starts"].append(start)
     write_whole((json.dumps(facts, indent=2) + "\n").encode(), file)
 

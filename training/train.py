@@ -39,7 +39,6 @@ from .processes import Processes, ProcessLost, is_first, joined
 from .run_folder import (
     BEST,
     CHECKPOINT,
-    FREE_TO_DIFFER,
     StopRequest,
     broken_down,
     open_run,
@@ -53,8 +52,6 @@ from .step import WATCHED, Step
 from .summary import summary
 from .training_set import load_training_set, read_parts
 from .validate import score, validate
-
-__all__ = ["FREE_TO_DIFFER", "fit", "train"]
 
 
 def train(settings: Settings, resume: bool = False, plot: bool = False) -> Path:

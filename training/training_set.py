@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import NO_TUMOR
+from model import CLASSES, NO_TUMOR
 
 from .augment import CACHE_MARGIN
-from .data import DataError, Dataset, load_frames, read_dataset, without_copies
+from .data import DataError, Dataset, Record, load_frames, read_dataset, without_copies
 from .phantoms import write_phantom_dataset
-from .settings import Settings, listed
+from .settings import Settings, folders_in, listed
 from .splits import folds_by_group
 from .twins import Heads, find_twins
 from .volumes import healthy_frames
@@ -34,12 +34,16 @@ def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
     """Everything that can be trained on, its training and its validation part. Raises DataError.
 
     Images that `set_aside` names, or that look like a held-out one of another group, leave the training and the
-    validation part; the test part stays as it is given.
+    validation part; the test part stays as it is given. In sequences that `typed` does not name, a tumor
+    is only known to be one: where all of a sequence are of one type, a network would read the type from the sequence.
     """
-    dataset = read_split(settings)
+    dataset, typed = read_split(settings), listed(settings.typed)
+    known = {record.sequence for record in dataset.records} - {""}
+    if unknown := sorted({*typed} - known):
+        raise DataError(f"{settings.data} has no sequence {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
     aside = named_in(Path(settings.set_aside)) if settings.set_aside else set()
     training, validation = (
-        Dataset(part.root, [record for record in part.records if record.id not in aside], part.problems)
+        Dataset(part.root, [_typed(record, typed) for record in part.records if record.id not in aside], part.problems)
         for part in (dataset.where("train"), dataset.where("val"))
     )
     if settings.copies == "drop":
@@ -47,6 +51,12 @@ def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
         validation = without_copies(validation, test)
         training = without_copies(training, validation.records + test)
     return dataset, training, validation
+
+
+def _typed(record: Record, typed: list[str]) -> Record:
+    """The record, its type hidden where `typed`, if it names any sequence, does not name the record's known one."""
+    hidden = typed and record.sequence and record.sequence not in typed and record.label in CLASSES[:NO_TUMOR]
+    return replace(record, label="tumor") if hidden else record
 
 
 def named_in(table: Path) -> set[str]:
@@ -67,7 +77,8 @@ def read_split(settings: Settings) -> Dataset:
     - `leave_out`: these sources are test images, and so are images of other sources that share a group with them (a
       person, or near-duplicates, known in two sources).
     """
-    dataset = read_dataset(Path(settings.data)).trainable()
+    data, *beside = folders_in(settings.data)
+    dataset = read_dataset(data, beside=beside).trainable()
     only, left_out = listed(settings.sources), listed(settings.leave_out)
     known = {record.source for record in dataset.records}
     if unknown := sorted({*only, *left_out} - known):
@@ -89,23 +100,23 @@ def load_training_set(dataset: Dataset, settings: Settings, device: torch.device
     groups = [record.group for record in dataset.records]
     chances = balanced_chances(dataset)
     if settings.volumes:
-        slices, people = healthy_frames(Path(settings.volumes), FRAME_SIZE, CACHE_MARGIN, settings.seed)
+        slices, people, of_slices = healthy_frames(Path(settings.volumes), FRAME_SIZE, CACHE_MARGIN, settings.seed)
         groups += [f"volume {person}" for person in people]
-        heads, chances = joined(heads, chances, tumor_free(slices), settings.volume_share)
+        heads, chances = joined(heads, chances, tumor_free(slices), settings.volume_share * of_slices)
     numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
     twins = find_twins(heads, torch.tensor([numbers[group] for group in groups], device=device))
     if settings.phantoms:
         drawn = load_frames(phantoms(settings.phantoms, cache), FRAME_SIZE, CACHE_MARGIN, cache)
-        heads, chances = joined(heads, chances, drawn, settings.phantom_share)
+        share = np.full(len(drawn.labels), settings.phantom_share / len(drawn.labels))
+        heads, chances = joined(heads, chances, drawn, share)
         twins = torch.cat((twins, twins.new_full((len(drawn.labels), twins.shape[1]), -1)))
     return TrainingSet(heads, twins, torch.from_numpy(chances))
 
 
-def joined(heads: Heads, chances: np.ndarray, more: Heads, share: float) -> tuple[Heads, np.ndarray]:
-    """`heads` and `more` in one, and the chances of each to be drawn: those of `more` are even and sum to `share`."""
+def joined(heads: Heads, chances: np.ndarray, more: Heads, share: np.ndarray) -> tuple[Heads, np.ndarray]:
+    """`heads` and `more` in one, and the chances of each to be drawn: `share` (M,) of `more`, the rest of `heads`."""
     both = Heads(*(torch.cat((ours, theirs.to(ours.device))) for ours, theirs in zip(heads, more, strict=True)))
-    even = np.full(len(more.labels), share / len(more.labels))
-    return both, np.concatenate((chances * (1 - share), even))
+    return both, np.concatenate((chances * (1 - share.sum()), share))
 
 
 def tumor_free(frames: Tensor) -> Heads:

@@ -36,7 +36,7 @@ def find_twins(everyone: Heads, groups: Tensor) -> Tensor:
     """
     images, boxes, labels = everyone
     n = len(images)
-    coarse = F.avg_pool2d(images[:, None].float(), COARSE)
+    coarse = torch.cat([F.avg_pool2d(part[:, None].float(), COARSE) for part in images.split(BLOCK)])
     heads, mirrored = (standardized(part) for part in (coarse, coarse.flip(3)))
     donors = torch.cat((heads, mirrored))
     places = torch.cat((boxes, mirror_boxes(boxes)))

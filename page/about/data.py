@@ -9,6 +9,10 @@ NAMES = {  # of a collection in manifests -> as its publisher is known
     "navoneel": "Navoneel",
     "sartaj": "Sartaj",
     "nickparvar": "Nickparvar",
+    "tcga_lgg_du": "TCGA-LGG, hospital DU",
+    "tcga_lgg_ht": "TCGA-LGG, hospital HT",
+    "tcga_lgg_ez": "TCGA-LGG, hospital EZ",
+    "ds002748": "OpenNeuro ds002748",
     "phantom": "drawn heads",
 }
 PARTS = {"train": "Training", "val": "Validation", "test": "Test"}

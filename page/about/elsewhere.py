@@ -61,7 +61,8 @@ def _left_out(metrics: dict) -> str:
         name = " + ".join(NAMES.get(source, source) for source in run["left_out"])
         tumors = run["tumors"]
         spared = f"{percent(run['specificity'])}{PERCENT}"
-        rows.append([name, sizes(tumors), share(tumors["sensitivity"]), spared, share(tumors["auc_tumor"])])
+        if tumors:
+            rows.append([name, sizes(tumors), share(tumors["sensitivity"]), spared, share(tumors["auc_tumor"])])
         own = run.get("own_normals")
         if own:
             notes.append(
@@ -78,7 +79,7 @@ def _left_out(metrics: dict) -> str:
         + "".join(paragraph(note, "small") for note in notes)
         + paragraph(
             "AUC: how often a tumor gets a higher probability than a normal, if one of each is drawn. Half is chance. "
-            + differences(report, metrics),
+            + differences(report),
             "small",
         )
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import __doc__ as described
 from .document import card_of, readme_numbers
+from .making import with_differences
 
 BEGIN, END = "<!-- metrics:begin -->", "<!-- metrics:end -->"
 ADDED = (  # sections that come from other commands than training itself
@@ -57,8 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for section, _, file in (addition.partition("=") for addition in options.add):
             add_section(options.weights / "metrics.json", section, Path(file))
-        metrics = json.loads((options.weights / "metrics.json").read_text())
+        metrics = with_differences(json.loads((options.weights / "metrics.json").read_text()))
         wanted = {
+            options.weights / "metrics.json": json.dumps(metrics, indent=2) + "\n",
             options.weights / "README.md": card_of(options.weights),
             options.readme: filled(options.readme.read_text(), readme_numbers(metrics)),
         }

@@ -69,7 +69,7 @@ def _left_out_markdown(result: dict) -> str:
     ]
     rows, notes = [], []
     for run in result["runs"]:
-        together = {" + ".join(run["left_out"]): run["tumors"]}
+        together = {" + ".join(run["left_out"]): run["tumors"]} if run["tumors"] else {}
         parts = together if len(run["by_source"]) < 2 else together | {f"– {k}": v for k, v in run["by_source"].items()}
         for name, part in parts.items():
             figures = [figure(part["sensitivity"]), figure(part["auc_tumor"])]
@@ -85,11 +85,16 @@ def _left_out_markdown(result: dict) -> str:
                 f"balanced accuracy {figure(classes['balanced_accuracy'])}; named right: {recall}."
             )
         if run["own_normals"]:
-            own = run["own_normals"]
+            own, whose = run["own_normals"], "its" if run["tumors"] else "other"
             notes.append(
                 f"- {name}, own images without a tumor, {sizes(own)}: {figure(own['specificity'])} left alone at that "
-                f"threshold; AUC of its tumors against them {figure(own['auc_tumor'])}."
+                f"threshold; AUC of {whose} tumors against them {figure(own['auc_tumor'])}."
             )
+        if run.get("auc"):
+            known = {k: v["auc"] for k, v in run["by_sequence"].items() if v["auc"]["value"] is not None}
+            parts = ", ".join(f"{sequence} {figure(auc)}" for sequence, auc in known.items())
+            by_sequence = f"; by sequence, of its own images: {parts}" if parts else ""
+            notes.append(f"- {name}: AUC of tumors against tumor-free images {figure(run['auc'])}{by_sequence}.")
         if "br35hyes" in run["left_out"] and "br35hno" not in run["left_out"]:
             notes.append(
                 "- br35hno, the tumor-free half of the same collection as br35hyes, stays in training: it teaches that "
@@ -100,4 +105,5 @@ def _left_out_markdown(result: dict) -> str:
         f"{_recipe(result)}, float32, not calibrated. Normals are the tumor-free test images of the other sources; the "
         f"threshold on P(tumor) leaves at least 95 % of these same normals alone.\n\n{table(head, rows)}"
         + ("\n\n" + "\n".join(notes) if notes else "")
+        + (f"\n\nMean AUC over what was left out: {result['score']:.3f}." if "score" in result else "")
     )

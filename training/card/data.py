@@ -53,6 +53,21 @@ SOURCES = (
         ("nickparvar",),
         "nickparvar-brain-tumor-mri",
     ),
+    Source(
+        "[TCGA-LGG](https://www.cancerimagingarchive.net/collection/tcga-lgg/), "
+        f"masks by [Buda]({KAGGLE}/mateuszbuda/lgg-mri-segmentation)",
+        "CC BY 3.0; what is derived from the masks CC BY-NC-SA 4.0",
+        "glioma, no tumor; T1, T1C+, FLAIR",
+        ("tcga_lgg_du", "tcga_lgg_ht", "tcga_lgg_ez"),
+        "tcga-lgg",
+    ),
+    Source(
+        "[OpenNeuro ds002748](https://openneuro.org/datasets/ds002748)",
+        "CC0",
+        "no tumor; T1, skull-stripped",
+        ("ds002748",),
+        "openneuro-ds002748",
+    ),
     Source("drawn heads (`training/phantoms`)", "MIT", "all classes; no patient", ("phantom",), ""),
 )
 SPLITS = ("train", "val", "test")

@@ -107,9 +107,8 @@ def _rendered(metrics: dict, section: str) -> str:
     module, about = RENDERED_BY[section]
     if not metrics.get(section):
         return f"{about}: {markdown.NOT_MEASURED}."
-    other = metrics[section].get("settings")
-    differing = making.differences(other, making.own_recipe(metrics)) if other else ""
-    return "\n\n".join(filter(None, (module.markdown(metrics[section]), differing)))
+    report = making.with_differences(metrics)[section]
+    return "\n\n".join(filter(None, (module.markdown(report), making.differences(report.get("differs", [])))))
 
 
 def _seeds(metrics: dict) -> str:

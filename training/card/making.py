@@ -1,16 +1,12 @@
 """How it was made: recipe, settings, machine, code, energy."""
 
 import textwrap
-from pathlib import Path
 
 from ..markdown import NOT_MEASURED
-from ..settings import FOLDERS
+from ..settings import FOLDERS, NO_RECIPE, without_places
 from .energy import energy
 
 WIDTH = 110  # characters of a line of the command
-# Settings that change no figure, and those that say what is measured, which a report tells itself.
-NO_RECIPE = set(FOLDERS) - {"volumes"} | {"sources", "leave_out", "folds", "fold"}
-NO_RECIPE |= {"seed", "patience", "shards", "compile", "threads", "log_every", "save_minutes"}
 FIRST_STRIDE = 16  # pixels for each cell of the evidence map, in reports that are older than the finer one
 NBSP = "\N{NO-BREAK SPACE}"  # keeps an option and its value on one line
 
@@ -111,32 +107,44 @@ def command(training: dict, program: str = "training.train") -> str:
     settings = training.get("settings")
     if not settings:
         return f"Command: {NOT_MEASURED}."
-    values = {name: Path(value).name if name in FOLDERS else value for name, value in settings.items() if value != ""}
+    values = {
+        name: without_places(value) if name in FOLDERS else value for name, value in settings.items() if value != ""
+    }
     words = [f"python -m {program}", *(f"--{name} {value}" for name, value in values.items())]
     lines = textwrap.wrap(" ".join(word.replace(" ", NBSP) for word in words), WIDTH, break_on_hyphens=False)
     return "```sh\n" + " \\\n    ".join(lines).replace(NBSP, " ") + "\n```"
 
 
-def own_recipe(metrics: dict) -> dict:
-    """The settings of the weights, and the stride of their evidence map where it was measured."""
-    settings = metrics.get("training", {}).get("settings", {})
-    cells = metrics.get("test", {}).get("evidence", {}).get("cells")
-    return settings | ({"map_stride": settings["size"] // cells} if cells and "size" in settings else {})
+def with_differences(metrics: dict) -> dict:
+    """`metrics`, its reports of other training runs saying in "differs" where their recipe is not that of the weights.
 
-
-def differences(settings: dict, own: dict) -> str:
-    """A sentence about settings of other runs that are not those of the weights, `own`; empty if all are the same.
-
-    Where `settings` do not say how fine the evidence map was, it was the first one.
+    "differs" is a list of {name, own, and value: the setting in those runs}; `value` is missing where they are older
+    than the setting. How fine the evidence map was counts as a setting, `map_stride`; where a report does not say it,
+    it was the first one.
     """
-    settings = {"map_stride": FIRST_STRIDE} | settings
-    known = [name for name in own if name not in NO_RECIPE]
-    changed = [
-        f"{name} {settings[name] or 'none'} instead of {own[name] or 'none'}"
-        for name in known
-        if settings.get(name) != own[name] and name in settings
+    own = metrics.get("training", {}).get("settings", {})
+    cells = metrics.get("test", {}).get("evidence", {}).get("cells")
+    own = own | ({"map_stride": own["size"] // cells} if cells and "size" in own else {})
+    reports = {
+        section: report | {"differs": _differing({"map_stride": FIRST_STRIDE} | report["settings"], own)}
+        for section, report in metrics.items()
+        if section != "training" and isinstance(report, dict) and "settings" in report
+    }
+    return metrics | reports
+
+
+def _differing(settings: dict, own: dict) -> list[dict]:
+    return [
+        {"name": name, "own": value} | ({"value": settings[name]} if name in settings else {})
+        for name, value in own.items()
+        if name not in NO_RECIPE and not (name in settings and settings[name] == value)
     ]
-    newer = [name for name in known if name not in settings]
+
+
+def differences(differs: list[dict]) -> str:
+    """A sentence about settings of other runs that are not those of the weights; empty if all are the same."""
+    changed = [f"{s['name']} {s['value'] or 'none'} instead of {s['own'] or 'none'}" for s in differs if "value" in s]
+    newer = [setting["name"] for setting in differs if "value" not in setting]
     parts = [f"with {', '.join(changed)}"] * bool(changed)
     parts += [f"before there was {', '.join(newer)}"] * bool(newer)
     return f"Not quite the recipe of the weights here: {'; '.join(parts)}." if parts else ""

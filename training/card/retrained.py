@@ -1,6 +1,7 @@
 """What is otherwise in the card of weights that were tuned on a user's own images (training.retrain)."""
 
 from ..markdown import table
+from ..settings import set_by
 
 OWN = {  # words of the card that are of the pool -> of the user's own images
     "pool test: patients not in training": "own images: patients not in training",
@@ -44,9 +45,8 @@ def in_own_words(card: str) -> str:
 
 def asked(training: dict, retrained: dict) -> dict:
     """The section "training" with the settings that training.retrain was asked for, not those that it decided."""
-    from ..retrain import DECIDED
-
-    settings = {name: value for name, value in training["settings"].items() if name not in DECIDED}
+    decided = set_by("training.retrain")
+    settings = {name: value for name, value in training["settings"].items() if name not in decided}
     return training | {"settings": settings | {"steps": retrained["steps"]}}
 
 
