@@ -40,6 +40,21 @@ def sample_of(values: np.ndarray, parts: int = 1) -> np.ndarray:
     return flat[:: max(1, flat.size * parts // SAMPLE)].astype(np.float32)
 
 
+def without_special(values: np.ndarray, padding: tuple[float, ...] = ()) -> np.ndarray:
+    """`values` (float32, any shape) with background where no gray was measured: where a value is NaN or infinite, or
+    one of `padding`. The background is the darkest gray that is left, 0 if none is.
+
+    Values that are all gray come back as they are, not copied.
+    """
+    special = ~np.isfinite(values)
+    for value in padding:
+        special |= values == np.float32(value)
+    if not special.any():
+        return values
+    darkest = values.min(where=~special, initial=np.inf)
+    return np.where(special, darkest if np.isfinite(darkest) else np.float32(0), values)
+
+
 def gray_range(sample: np.ndarray) -> tuple[float, float]:
     """Values that become black and white where no tag says it. `sample`: finite."""
     low, high = np.percentile(sample, (DARKEST, BRIGHTEST))
