@@ -3,7 +3,7 @@
 import gzip
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -11,7 +11,8 @@ from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from . import limits
-from .names import shown_name
+from .kinds import ENOUGH, is_no_scan
+from .names import is_left_behind, shown_name
 from .scan import UnreadableScan
 from .sources import Source, check_bytes
 
@@ -25,12 +26,15 @@ DAMAGED = "The archive is damaged or incomplete. Export it again, or upload the 
 
 
 def zip_members(source: Source, opened: ExitStack) -> Iterator[Source]:
-    """The files in a ZIP that may be scans; hidden ones and what systems leave behind are none.
+    """The files in a ZIP that may be scans, damaged or of a kind that is not read among them.
 
     Args and raises: as `zip_files`.
     """
     for path, size, content in zip_files(source, opened):
-        if size:
+        start = b""
+        with suppress(UnreadableScan):  # whoever reads it is told why
+            start = content()[:ENOUGH] if size else b""
+        if not is_no_scan(path.name, start):
             yield Source(shown_name(path.name), lambda content=content: BytesIO(content()))
 
 
@@ -67,7 +71,7 @@ def zip_files(source: Source, opened: ExitStack) -> Iterator[tuple[PurePosixPath
 
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if not path.name.startswith(".") and "__MACOSX" not in path.parts:
+        if not is_left_behind(path):
             yield path, entry.file_size, partial(content, entry)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import limits
 from .archives import unzipped, zip_members
-from .kinds import ENOUGH, READABLE, Unrecognized, kind_of
+from .kinds import ENOUGH, READABLE, kind_of
 from .names import of_several, shown_name
 from .nifti import HEADER_BYTES, read_header, read_volume
 from .pictures import read_picture
@@ -111,8 +111,6 @@ def _add_members(upload: Upload, archive: Source, number: int) -> None:
         named = replace(member, name=shown_name(f"{archive.name}: {member.name}"))
         try:
             _add(upload, named, number, nesting=1)
-        except Unrecognized:
-            continue
         except UnreadableScan as error:
             upload.entries.append((number, Unreadable(named.name, str(error))))
     if len(upload.entries) + len(upload.instances) == before:
