@@ -77,7 +77,7 @@ NO_SCANS = [
     (rb"MZ|\x7fELF|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xba\xbe", "a program", EXPORT),
     (rb"\0\x05\x16[\0\7]", "what macOS notes of a file", "Upload the file of the same name without ._ before it."),
 ]
-OF_ZIP = rb"PK\3\4.{26}(META-INF/|\[Content_Types\]|mimetype)"  # which Java programs and Office documents are, too
+OF_ZIP = rb"PK\x03\x04.{26}(META-INF/|\[Content_Types\]|mimetype)"  # which Java programs and Office documents are, too
 APPLE_DOUBLE = b"\0\x05\x16\7"
 NO_TEXT = re.compile(rb"[^\t\n\f\r\x20-\xff]")
 SCAN_SUFFIXES = {

@@ -105,6 +105,8 @@ def _pages(content: bytes, kind: str) -> Iterator[Page | Omission]:
             yield Omission(1 if kind == "TIFF" else max(1, promised - page), str(error))
             if kind != "TIFF":
                 return  # the frames after it are drawn over it
+    if kind == "GIF" and not content.rstrip(b"\0\r\n ").endswith(b";"):  # it was cut off between two frames
+        promised = page + 1
     if page < promised and kind != "JPEG":
         yield Omission(promised - page, WITHIN_A_PAGE if kind == "TIFF" else str(_damaged(kind)))
 
