@@ -151,6 +151,7 @@ def enhanced(frames: np.ndarray, positions: list[float], syntax: str = "explicit
 def _file(data: Dataset, syntax: str) -> bytes:
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax
+    data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or generate_uid()
     if syntax == ExplicitVRBigEndian and data.BitsAllocated == 16:
         data.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()
     buffer = BytesIO()

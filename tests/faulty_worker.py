@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.scans import read_all, worker
+from model.scans import worker
 from model.scans.isolated import SECONDS
+from model.scans.reading import read_each
 
 PLANTED = "DOE^JANE"
 
@@ -31,14 +32,14 @@ def fail(how: bytes) -> None:
             print(PLANTED)
 
 
-def read_all_or_fail(files, names, begin):
+def read_each_or_fail(files, begin, deaths, **others):
     for number, file in enumerate(files):
-        if isinstance(file, str | Path) and Path(file).stat().st_size < 10:
-            begin(number)
+        if Path(file).stat().st_size < 10 and (number, 0) not in deaths:
+            begin((number, 0), False)
             fail(Path(file).read_bytes())
-    return read_all(files, names, begin)
+    yield from read_each(files, begin=begin, deaths=deaths, **others)
 
 
 if __name__ == "__main__":
-    worker.read_all = read_all_or_fail
+    worker.read_each = read_each_or_fail
     worker.main()

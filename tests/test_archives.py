@@ -51,8 +51,8 @@ def test_every_kind_is_read_from_a_zip(png, tmp_path):
     entries = scans.read_all([file])
     assert [(entry.name, entry.kind) for entry in entries] == [
         ("all.zip: a.png", "PNG"),
-        ("all.zip: d.nii.gz", "NIfTI"),
         ("all.zip: c.dcm", "DICOM"),
+        ("all.zip: d.nii.gz", "NIfTI"),
     ]
 
 

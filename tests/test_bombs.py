@@ -24,7 +24,8 @@ def defused(tmp_path_factory):
         entries = {}
         for what, make in BOMBS.items():
             (folder / "upload").write_bytes(make())
-            entries[what] = reader.read_all([folder / "upload"], [what], lambda number: None)
+            found = reader.read_each(lambda number: None, files=[folder / "upload"], names=[what])
+            entries[what] = [entry for _, entry in found]
         status = Path(f"/proc/{reader.pid}/status")
         lines = status.read_text().splitlines() if status.exists() else ["VmHWM: 0"]  # other systems do not tell
         return entries, 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -292,7 +292,7 @@ def test_a_deflated_file_is_not_inflated_beyond_the_limit(monkeypatch):
 
 @pytest.mark.parametrize("file_format", ["JPEG", "JPEG2000"])
 def test_a_compressed_picture_of_another_size_is_refused_before_it_is_decoded(monkeypatch, file_format):
-    monkeypatch.setattr("model.scans.dicom.pixels.iter_pixels", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr("model.scans.dicom.pixels.get_decoder", lambda *_, **__: pytest.fail("decoded"))
     picture = BytesIO()
     Image.new("L", (900, 900)).save(picture, file_format)
     syntax = {"JPEG": "JPEG Baseline", "JPEG2000": "JPEG 2000"}[file_format]

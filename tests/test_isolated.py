@@ -13,6 +13,7 @@ from PIL import Image
 
 from model import scans
 from model.scans import isolated, worker
+from model.scans.reading import Looking
 from tests.faulty_worker import PLANTED
 from tests.server import REPOSITORY
 
@@ -107,10 +108,35 @@ def test_a_file_that_kills_its_reader_costs_one_row(faulty_readers, slices, tmp_
 
 
 def test_files_that_kill_one_reader_after_the_other_end_a_request(faulty_readers, slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(isolated, "MAX_DEATHS", 2)
+    monkeypatch.setattr(isolated, "DEATH_SECONDS", 2 * isolated.CRASH_SECONDS)
     bad, good = fault(tmp_path, "abort"), slices[0][0]
-    entries = isolated.read_all([bad] * (isolated.MAX_DEATHS + 1) + [good])
-    assert [entry.reason for entry in entries] == [isolated.DEADLY] * isolated.MAX_DEATHS + [isolated.TOO_MANY] * 2
+    entries = isolated.read_all([bad] * 3 + [good])
+    assert [entry.reason for entry in entries] == [isolated.DEADLY] * 2 + [isolated.TOO_MANY] * 2
+
+
+def test_four_bad_neighbors_do_not_cost_the_good_one(faulty_readers, slices, tmp_path):
+    bad, good = fault(tmp_path, "abort"), slices[0][0]
+    *refused, read = isolated.read_all([bad] * 4 + [good])
+    assert [entry.reason for entry in refused] == [isolated.DEADLY] * 4
+    np.testing.assert_array_equal(read.slices[0], slices[1][0])
+
+
+def test_what_was_read_before_a_process_died_is_kept(own_readers, slices, tmp_path, monkeypatch):
+    """The second of three files stops the process after the first one's entry was sent, every time."""
+    monkeypatch.setattr(isolated, "DEATH_SECONDS", isolated.CRASH_SECONDS)
+    files = slices[0]
+    read = isolated.Reader.read_each
+
+    def die_after_one(self, *arguments, **others):
+        yield next(read(self, *arguments, **others))
+        death = isolated.ReaderDied(isolated.DEADLY)
+        death.at = Looking((1, 0), True)
+        raise death
+
+    monkeypatch.setattr(isolated.Reader, "read_each", die_after_one)
+    first, *others = isolated.read_all(files)
+    np.testing.assert_array_equal(first.slices[0], slices[1][0])
+    assert [entry.reason for entry in others] == [isolated.DEADLY, isolated.TOO_MANY]
 
 
 def test_the_dead_are_buried(faulty_readers, slices, tmp_path):
@@ -172,7 +198,7 @@ def test_a_caller_that_gives_up_does_not_leave_its_answer_to_the_next(own_reader
 def test_what_decoders_print_and_exceptions_quote_stays_out_of_the_log(faulty_readers, tmp_path, capfd):
     isolated.read_all([fault(tmp_path, "loud"), fault(tmp_path, "faulty")])
     log = "".join(capfd.readouterr())
-    assert "KeyError" in log and "read_all_or_fail" in log  # which error and where, for whoever has to mend it
+    assert "KeyError" in log and "read_each_or_fail" in log  # which error and where, for whoever has to mend it
     assert PLANTED not in log and str(tmp_path) not in log
 
 

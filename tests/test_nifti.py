@@ -98,11 +98,11 @@ def test_pixels_become_square():
     assert scan.slices[0].shape == (60, 80) and scan.spacing == (8, 1)
 
 
-def test_of_several_volumes_the_first_is_read_and_a_note_says_so():
+def test_of_several_volumes_the_first_is_read_and_the_others_forbid_acceptance():
     volumes = np.stack([head_volume(seed=seed) for seed in range(3)], axis=-1)
     scan = scans.read(nifti(volumes))
     assert_shows(scan, volumes[..., 0])
-    assert scan.notes == ("The file holds 3 volumes; the first is read.",)
+    assert scan.doubts[0].startswith("88 slices were left out. The file holds 3 volumes; the first is read.")
 
 
 def test_a_volume_of_unknown_place_is_shown_with_a_note():
@@ -112,16 +112,68 @@ def test_a_volume_of_unknown_place_is_shown_with_a_note():
     assert scan.plane == "" and not scan.is_volume and "does not say how" in scan.notes[0]
 
 
-def test_values_that_are_no_numbers_count_as_zero():
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_black_and_changes_nothing_else(special):
     volume = head_volume().astype(np.float32)
-    volume[5, 5, 5], volume[6, 6, 6] = np.nan, np.inf
+    volume[:4] = special
     scan = scans.read(nifti(volume))
-    volume[5, 5, 5] = volume[6, 6, 6] = 0
-    assert_shows(scan, volume)
+    low, high = np.percentile(volume[4:], (0.1, 99.9))
+    expected = np.clip((volume - low) / (high - low), 0, 1) * 65535
+    expected[:4] = 0
+    assert np.abs(np.stack(scan.slices) - expected.round().transpose(2, 1, 0)).max() <= 1
 
 
-def test_a_mask_is_refused_as_one():
-    assert "mask" in refusal(nifti((head_volume() > 1000).astype(np.uint8)))
+def test_the_outside_of_z_scores_is_black():
+    volume = np.random.default_rng(0).normal(0, 1, (40, 36, 44)).astype(np.float32)
+    outside = np.ones(volume.shape, bool)
+    outside[8:-8, 8:-8, 8:-8] = False
+    inside, volume[outside] = volume[~outside], 0
+    shown = np.stack(scans.read(nifti(volume)).slices).transpose(2, 1, 0)
+    assert not shown[outside].any()
+    low, high = np.percentile(inside, (0.1, 99.9))
+    np.testing.assert_allclose(shown[~outside], (inside.clip(low, high) - low) / (high - low) * 65535, atol=1)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i4", "i8", "f4", "f8"])
+@pytest.mark.parametrize("n_labels", [1, 3, 60])
+def test_a_mask_is_refused_as_one_whatever_its_type(dtype, n_labels):
+    labels = np.zeros((40, 36, 44))
+    for label in range(1, n_labels + 1):
+        labels[label % 5 * 8 : label % 5 * 8 + 7, label // 5 * 3 : label // 5 * 3 + 3, 10:30] = label
+    if dtype == "i8":  # nibabel wants to be told
+        content = nib.Nifti1Image(labels.astype(dtype), np.diag([-1, -1, 1, 1]), dtype="int64").to_bytes()
+    else:
+        content = nifti(labels.astype(dtype))
+    assert "mask" in refusal(content)
+
+
+@pytest.mark.parametrize("n_colors", [3, 4])
+def test_an_array_of_colors_is_one_picture(n_colors):
+    color = np.random.default_rng(0).integers(0, 256, (48, 64, n_colors)).astype(np.uint8)
+    scan = scans.read(nib.Nifti1Image(color, np.eye(4)).to_bytes())
+    (picture,) = scan.slices
+    gray = color[..., :3] @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(picture, (gray - gray.min()) / np.ptp(gray) * 65535, atol=2)
+
+
+def test_gray_colors_are_one_picture_and_three_slices_are_three():
+    gray = np.random.default_rng(0).integers(0, 256, (48, 64, 1)).astype(np.uint8)
+    assert len(scans.read(nifti(np.repeat(gray, 3, axis=2), steps=(1, 1, 5))).slices) == 1
+    assert len(scans.read(nifti(head_volume((48, 64, 3)), steps=(1, 1, 5))).slices) == 3
+
+
+def test_a_size_of_zero_beyond_the_last_dimension_is_one():
+    content = bytearray(nifti(head_volume()))
+    struct.pack_into("<8h", content, 40, 4, 40, 36, 44, 0, 1, 1, 1)
+    assert_shows(scans.read(bytes(content)), head_volume())
+
+
+def test_a_unit_that_cannot_be_costs_the_distances_and_nothing_else():
+    plain, wrong = (scans.read(nifti(head_volume(), steps=(1, 1, 3), xyzt_units=unit)) for unit in (2, 1))
+    assert wrong.plane == plain.plane and not wrong.is_volume and "in meters" in wrong.notes[0]
+    np.testing.assert_array_equal(np.stack(wrong.slices), np.stack(plain.slices))
+    in_meters = scans.read(nifti(head_volume(), steps=(0.001, 0.001, 0.003), xyzt_units=1))
+    assert in_meters.notes == () and in_meters.spacing == pytest.approx((3, 1))
 
 
 def test_a_pair_and_colors_are_refused_by_name():

@@ -12,6 +12,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from model import scans
 from model.scans import limits
+from model.scans.dicom.files import DAMAGED
 from model.scans.resample import WHITE
 from tests.dicom_files import CORONAL, SAGITTAL, dicom, enhanced, series, slice_12_bit
 
@@ -116,21 +117,25 @@ def test_two_series_are_two_scans_in_the_order_of_their_first_files(slices, tmp_
 
 
 def test_localizers_in_a_series_are_left_out_and_told(slices, tmp_path):
+    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], **WINDOW}
+    others = [
+        dicom(slices[0], ImageOrientationPatient=SAGITTAL, **scout),
+        dicom(slice_12_bit(9, (40, 40)), **scout),
+    ]
+    (scan,) = scans.read_all(written(tmp_path, [others[0], *series(slices, **WINDOW), others[1]]))
+    assert_shows(scan, slices)
+    assert scan.notes == ("2 slices were left out. They are localizers.",) and not scan.doubts
+
+
+def test_what_lies_otherwise_is_a_scan_of_its_own(slices, tmp_path):
     others = [
         dicom(slices[0], ImageOrientationPatient=SAGITTAL, **WINDOW),
         dicom(slice_12_bit(9, (40, 40)), **WINDOW),
     ]
-    (scan,) = scans.read_all(written(tmp_path, [others[0], *series(slices, **WINDOW), others[1]]))
-    assert_shows(scan, slices)
-    assert scan.notes[0].startswith("2 slices of another size or orientation")
-
-
-def test_of_several_echoes_at_one_position_the_first_is_shown(slices, tmp_path):
-    early = series(slices, EchoTime=12, **WINDOW)
-    late = series([4095 - pixels for pixels in slices], EchoTime=90, **WINDOW)
-    (scan,) = scans.read_all(written(tmp_path, late + early))
-    assert_shows(scan, slices)
-    assert scan.notes[0].startswith("Up to 2 slices lie at one position") and scan.is_volume
+    found = scans.read_all(written(tmp_path, [others[0], *series(slices, **WINDOW), others[1]]))
+    assert sorted(len(scan.slices) for scan in found) == [1, 1, 5]
+    assert_shows(max(found, key=lambda scan: len(scan.slices)), slices)
+    assert len({scan.name for scan in found}) == 3 and not any(scan.doubts for scan in found)
 
 
 def test_a_file_that_came_twice_counts_once(slices, tmp_path):
@@ -151,7 +156,7 @@ def test_damaged_files_of_a_series_cost_their_slices_and_are_told(slices, tmp_pa
     contents[4] = contents[4][:-1000]  # its pixels end early
     (scan,) = scans.read_all(written(tmp_path, contents))
     assert_shows(scan, slices[:4])
-    assert scan.notes[0] == "1 of 5 slices could not be read: export the scan again."
+    assert scan.doubts == (f"1 slice was left out. {DAMAGED}",)
 
 
 def test_one_bad_file_costs_one_entry(slices, tmp_path):
@@ -237,15 +242,18 @@ def test_of_several_series_in_a_zip_each_is_an_entry_and_one_file_gives_the_long
     assert first.name == "all.zip: IM0 and 1 more" and "a report" in refused.reason
     longest = scans.read(file)
     assert_shows(longest, slices[:4])
-    assert "2 scans" in longest.notes[0]
+    assert "2 scans" in longest.doubts[0]
 
 
 def test_a_damaged_entry_of_a_zip_costs_its_slice(slices, tmp_path):
     content = bytearray(zipped({f"IM{i}": file for i, file in enumerate(series(slices, **WINDOW))}))
     content[content.index(slices[2].tobytes()) + 100] ^= 1  # its checksum no longer fits
     (file,) = written(tmp_path, [bytes(content)], ["a.zip"])
-    entries = scans.read_all([file])
-    assert [type(entry).__name__ for entry in entries] == ["Unreadable", "Scan"] or len(entries[-1].slices) == 4
+    scan, damaged = scans.read_all([file])
+    assert_shows(scan, [*slices[:2], *slices[3:]])
+    assert damaged.name == "a.zip: IM2" and scan.doubts[0].startswith(
+        "1 slice was left out. Files beside it are damaged"
+    )
 
 
 # limits
@@ -262,6 +270,7 @@ def test_too_many_files_are_told_in_one_entry(monkeypatch, slices, tmp_path):
     monkeypatch.setattr(limits, "MAX_FILES", 3)
     scan, more = scans.read_all(written(tmp_path, series(slices, **WINDOW)))
     assert len(scan.slices) == 3 and more.name == "2 more files"
+    assert scan.doubts == (f"2 slices were left out. {more.reason}",)
 
 
 def test_each_file_is_announced_when_it_is_looked_at_and_when_it_is_decoded(slices, tmp_path):
@@ -275,4 +284,4 @@ def test_the_frames_that_a_cut_file_lost_are_told():
     content = dicom(np.stack(frames), NumberOfFrames=4)
     scan = scans.read(content[: -3 * frames[0].nbytes // 2])
     assert len(scan.slices) < 4
-    assert f"{4 - len(scan.slices)} of 4 slices could not be read: export the scan again." in scan.notes
+    assert scan.doubts == (f"{4 - len(scan.slices)} slices were left out. {DAMAGED}",)

@@ -1,7 +1,8 @@
 """Read files where a decoder's crash, hang or hunger for memory costs one file: in processes of their own, with limits.
 
-A file of which such a process dies gets a row with a sentence, and the others are read again without it. This guards
-the server from accidents and bombs. It is no sandbox: the processes run as the same user.
+A file of which such a process dies gets a sentence, in a row of its own or as what its series lacks, and what was not
+read before is read without it. This guards the server from accidents and bombs. It is no sandbox: the processes run as
+the same user.
 
 They are started by subprocess, since those of multiprocessing would first import the page with all its libraries.
 """
@@ -19,28 +20,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from . import Scan, Unreadable
+from . import Scan, Unreadable, limits
+from .finding import Death, Key, Place
 from .names import shown_name
+from .reading import Looking, Plan
 from .worker import OUT_OF_MEMORY
 
-SECONDS = 10  # for one file: the slowest that the limits allow takes a third of it
+SECONDS = 10  # for one slice: the slowest file that the limits allow takes a third of it
+FILE_SECONDS = 60  # for all slices of one file
 TICK = 0.25  # seconds between two looks at the clock
 START_SECONDS = 60  # for a process to import its libraries: one, and more where all cores are busy
 WORKER = f"{__package__}.worker"
 PROCESSES = 2  # reading at the same time; more would wait for the same cores
 MAX_REQUESTS = 200  # of one process: what native libraries leak is given back
-MAX_DEATHS = 4  # in one request: each costs up to SECONDS and a new process
+DEATH_SECONDS = 40  # that processes which died may cost one request: so many crashes, or four that were stopped
+CRASH_SECONDS = 1  # that a process costs which died at once: its successor's start
 
 TOO_SLOW = "Reading this file took too long and was stopped. Export it again, with fewer or smaller slices."
 TOO_HUNGRY = "Reading this file needs too much memory and was stopped. Export it again, with fewer or smaller slices."
 DEADLY = "The file is damaged in a way that crashes its decoder. Export it again, or save the slice as PNG."
-TOO_MANY = f"Not read, since {MAX_DEATHS} other files of this upload stopped their decoder. Upload it without them."
+TOO_MANY = "Not read, since too many other files of this upload stopped their decoder. Upload it without them."
 
 
 class ReaderDied(Exception):
-    """A process ended while it read. The message is a sentence for the user; `number` of the file, None before any."""
+    """A process ended while it read. The message is a sentence for the user; `at`, what it was doing, None at first."""
 
-    number: int | None = None
+    at: Looking | None = None
 
 
 class Reader:
@@ -80,27 +85,35 @@ class Reader:
         with suppress(OSError):  # of a request that it never took
             self._process.stdin.close()
 
-    def read_all(
-        self, files: Sequence[str | Path | bytes | Unreadable], names: Sequence[str], begin: Callable[[int], None]
-    ) -> list[Scan | Unreadable]:
-        """As `scans.read_all`. Raises: ReaderDied."""
+    def read_each(
+        self, begin: Callable[[int], object], plan: Callable[[dict[Key, str]], object] = lambda names: None, **arguments
+    ) -> Iterator[tuple[Key, Scan | Unreadable]]:
+        """As `reading.read_each`, with its `arguments`. Raises: ReaderDied."""
         if self._requests == 0:
             self._answer(START_SECONDS)  # that it is ready
         self._requests += 1
         with suppress(OSError):  # a process that has died meanwhile gives no answer either
-            pickle.dump((files, names), self._process.stdin)
+            pickle.dump(arguments, self._process.stdin)
             self._process.stdin.flush()
-        number = None
+        at, file_due = None, math.inf
         while True:
             try:
-                answer = self._answer(SECONDS)
+                answer = self._answer(min(SECONDS, file_due - time.monotonic()))
             except ReaderDied as death:
-                death.number = number
+                death.at = at
                 raise
-            if not isinstance(answer, int):
-                return answer
-            number = answer
-            begin(number)
+            if answer is None:
+                return
+            if isinstance(answer, Plan):
+                plan(answer.names)
+            elif isinstance(answer, Looking):
+                if answer != at:
+                    file_due = time.monotonic() + FILE_SECONDS
+                at = answer
+                begin(at.place[0])
+            else:
+                file_due = math.inf
+                yield answer
 
     def _answer(self, seconds: float) -> object:
         """The next that the process says. Raises: ReaderDied."""
@@ -132,28 +145,48 @@ for _ in range(PROCESSES):
 
 
 def read_all(
-    files: Sequence[str | Path | bytes], names: Sequence[str] = (), begin: Callable[[int], None] = lambda number: None
+    files: Sequence[str | Path | bytes], names: Sequence[str] = (), begin: Callable[[int], object] = lambda number: None
 ) -> list[Scan | Unreadable]:
-    """As `scans.read_all`, from any thread, bytes with names; a file that stops its decoder is one `Unreadable`.
+    """As `scans.read_all`, from any thread, bytes with names; a file that stops its decoder costs itself alone.
 
     Waits while PROCESSES other requests are being read. Raises: RuntimeError if no process can be started.
     """
-    files: list[Path | bytes | Unreadable] = [  # Gradio's own kind of str would have it imported
-        file if isinstance(file, bytes) else Path(file) for file in files
-    ]
+    return [entry for _, entry in sorted(read_each(files, names, begin), key=lambda entry: entry[0])]
+
+
+def read_each(
+    files: Sequence[str | Path | bytes],
+    names: Sequence[str] = (),
+    begin: Callable[[int], object] = lambda number: None,
+    most_bytes: float | None = None,
+) -> Iterator[tuple[Key, Scan | Unreadable]]:
+    """As `read_all`, one entry at a time with its key, as they are read; `most_bytes` as of `reading.read_each`."""
+    files = [file if isinstance(file, bytes) else Path(file) for file in files]  # not of Gradio's own type
     shown = [shown_name(name) for name in names or (file.name for file in files)]
-    for _ in range(MAX_DEATHS):
+    room = limits.MAX_BYTES_AT_ONCE if most_bytes is None else most_bytes
+    deaths: dict[Place, Death] = {}
+    done: set[Key] = set()
+    planned: dict[Key, str] = {}
+    cost = 0
+    while cost < DEATH_SECONDS:
+        arguments = {"files": files, "names": shown, "deaths": deaths, "done": done, "most_bytes": room}
         try:
             with _reader() as reader:
-                return reader.read_all(files, shown, begin)
+                for key, entry in reader.read_each(begin, planned.update, **arguments):
+                    done.add(key)
+                    room -= entry.nbytes if isinstance(entry, Scan) else 0
+                    yield key, entry
+                return
         except ReaderDied as death:
-            if death.number is None:  # no file is to blame
-                raise RuntimeError("The process that reads has ended; its last words stand in the log.") from death
-            files[death.number] = Unreadable(shown[death.number], str(death))
-    return [
-        file if isinstance(file, Unreadable) else Unreadable(name, TOO_MANY)
-        for file, name in zip(files, shown, strict=True)
-    ]
+            if death.at is None:  # no file is to blame
+                raise RuntimeError("The process that reads has ended: see the log.") from death
+            deaths[death.at.place] = Death(str(death), has_headers=death.at.is_decoded)
+            cost += SECONDS if str(death) == TOO_SLOW else CRASH_SECONDS
+    planned = planned or {(number, 0, 0): name for number, name in enumerate(shown)}
+    for key, name in planned.items():
+        if key not in done:
+            reason = deaths[key[:2]].reason if key[:2] in deaths else TOO_MANY
+            yield key, Unreadable(name, reason)
 
 
 @contextmanager

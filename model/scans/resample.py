@@ -1,5 +1,7 @@
 """Square pixels, and gray levels in 16 bits."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -9,6 +11,7 @@ SQUARE = 0.01  # pixels whose sides differ by less count as square: no eye and n
 DARKEST, BRIGHTEST = 0.1, 99.9  # percentiles of a volume without a window: a small bright lesion keeps its shades
 WHITE = 65535  # of uint16: windowed 12-bit pixels keep all their levels
 MUCH_BRIGHTER = 1000  # times the range of all other values: no tissue is
+CORNERS, LARGE, SEEN = 0.75, 0.1, 0.01  # shares: of corners that lie outside; of pixels outside; darker and brighter
 SAMPLE = 500_000  # values that percentiles are taken from
 PLAUSIBLE_MM = (0.01, 100.0)  # between pixels or slices of a head; other values are somebody's typing error
 
@@ -41,19 +44,38 @@ def sample_of(values: np.ndarray, parts: int = 1) -> np.ndarray:
     return flat[:: max(1, flat.size * parts // SAMPLE)].astype(np.float32)
 
 
-def without_special(values: np.ndarray, padding: tuple[float, ...] = ()) -> np.ndarray:
-    """`values` (float32, any shape) with background where no gray was measured: where a value is NaN or infinite, or
-    one of `padding`. The background is the darkest gray that is left, 0 if none is.
-
-    Values that are all gray come back as they are, not copied.
-    """
-    special = ~np.isfinite(values)
+def is_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
+    """bool, where `values` (any shape and real type) are no gray: NaN or infinite, or one of `padding`."""
+    special = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     for value in padding:
-        special |= values == np.float32(value)
+        special |= values == (values.dtype.type(value) if values.dtype.kind == "f" else value)
+    return special
+
+
+def without_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
+    """`values` (float32, any shape) with background where no gray was measured: where a value `is_special`.
+
+    The background is the darkest gray that is left, 0 if none is. Values that are all gray come back as they are, not
+    copied.
+    """
+    special = is_special(values, padding)
     if not special.any():
         return values
     darkest = values.min(where=~special, initial=np.inf)
     return np.where(special, darkest if np.isfinite(darkest) else np.float32(0), values)
+
+
+def outside_of(slices: Sequence[np.ndarray], sample: np.ndarray) -> tuple[float, ...]:
+    """The one value around a head that is brighter than parts of it, as where a mask was applied to z-scores; or ().
+
+    Args: `slices`, as stored; `sample`, finite values of them.
+    """
+    corners = np.array([pixels[i, j] for pixels in slices for i in (0, -1) for j in (0, -1)])
+    values, counts = np.unique(corners, return_counts=True)
+    outside = float(values[counts.argmax()])
+    is_one = counts.max() >= CORNERS * len(corners) and (sample == outside).mean() >= LARGE
+    has_darker = (sample < outside).mean() >= SEEN and (sample > outside).mean() >= SEEN
+    return (outside,) if is_one and has_darker else ()
 
 
 def gray_range(sample: np.ndarray) -> tuple[float, float]:

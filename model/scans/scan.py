@@ -73,6 +73,11 @@ class Scan:
         return (*self.assumptions, *(str(omission) for omission in self.omitted if omission.other_picture))
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that the slices take."""
+        return sum(pixels.nbytes for pixels in self.slices)
+
+    @property
     def is_volume(self) -> bool:
         """Whether other planes can be cut: several slices of one shape, in a known plane, at known distances."""
         shapes = {pixels.shape for pixels in self.slices}

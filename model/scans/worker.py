@@ -1,8 +1,8 @@
 """The process in which `isolated` reads: takes lists of files until its stdin ends.
 
-stdin: pickled (files, names). stdout: pickled numbers of files, each as work on that file begins, then the list that
-`read_all` returns. What decoders print goes nowhere, for it may quote a file; the log is told where Python stood when
-something broke, never what an exception says.
+stdin: pickled arguments of `read_each`, without its functions. stdout, pickled: what `read_each` says, as `Looking`,
+`Plan` and the entries with their keys, then None. What decoders print goes nowhere, for it may quote a file; the log is
+told where Python stood when something broke, never what an exception says.
 """
 
 import contextlib
@@ -15,12 +15,14 @@ import sys
 import traceback
 import warnings
 
-from . import read_all
+from .finding import Place
+from .reading import Looking, Plan, read_each
 
 try:
     import resource
 except ImportError:  # Windows: time is limited there, memory is not
     resource = None
+
 
 OUT_OF_MEMORY = 77  # exit code: memory was refused to Python
 MAX_ADDRESSES = 1200 * 2**20  # bytes: libraries take a third, the largest scan with its decoder's copies another
@@ -39,10 +41,10 @@ def main() -> None:
         with contextlib.suppress(ValueError, OSError):  # a system that has the limit by name only
             resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESSES, MAX_ADDRESSES))
 
-    def begin(number: int) -> None:
+    def begin(place: Place, is_decoded: bool) -> None:
         if hasattr(signal, "alarm"):
             signal.alarm(ORPHAN_SECONDS)
-        send(number)
+        send(Looking(place, is_decoded))
 
     def send(message: object) -> None:
         pickle.dump(message, answers, protocol=5)  # writes arrays as they lie in memory, without a copy
@@ -51,10 +53,12 @@ def main() -> None:
     try:
         send("ready")
         while True:
-            files, names = pickle.load(sys.stdin.buffer)
-            send(read_all(files, names, begin))
-            if hasattr(signal, "alarm"):
-                signal.alarm(0)
+            arguments = pickle.load(sys.stdin.buffer)
+            for entry in read_each(**arguments, begin=begin, plan=lambda names: send(Plan(names))):
+                if hasattr(signal, "alarm"):
+                    signal.alarm(0)  # whoever asked takes it when it is wanted
+                send(entry)
+            send(None)
     except (EOFError, BrokenPipeError):  # the server is gone
         os._exit(0)
     except MemoryError:

@@ -61,7 +61,7 @@ def measure_largest(what: str, path: Path) -> dict:
         idle, busy, start = sum(map(memory.held, processes)), sum(map(busy_seconds, processes)), time.perf_counter()
         row = {"what": what, "file_mb": round(path.stat().st_size / 1e6, 1), "slices": 0, "reason": ""}
         try:
-            (entry,) = reader.read_all([path], [what], lambda number: None)
+            ((_, entry),) = reader.read_each(lambda number: None, files=[path], names=[what])
         except isolated.ReaderDied as death:
             raise ValueError(f"{what}: {death}") from death
         row |= {"slices": len(entry.slices)} if isinstance(entry, scans.Scan) else {"reason": entry.reason}
@@ -77,7 +77,7 @@ def started_reader() -> Iterator[isolated.Reader]:
     """A new process that waits for work."""
     reader = isolated.Reader()
     try:
-        reader.read_all([], [], lambda number: None)
+        list(reader.read_each(lambda number: None, files=[]))
         yield reader
     finally:
         reader.close()
@@ -96,7 +96,7 @@ def measure_isolation(what: str, make: Callable[[], bytes], folder: Path) -> dic
     with started_reader() as reader:
         ways = {
             "here": (lambda: scans.read_all([path]), ("self",)),
-            "isolated": (lambda: reader.read_all([path], [what], lambda number: None), ("self", str(reader.pid))),
+            "isolated": (lambda: list(reader.read_each(lambda number: None, files=[path])), ("self", str(reader.pid))),
         }
         passed, busy = {where: [] for where in ways}, dict.fromkeys(ways, 0.0)
         for turn in range(RUNS + 1):

@@ -1,7 +1,9 @@
 """The tags of a DICOM file: what reading needs of them and nothing else, never a patient's."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from pydicom import dcmread
@@ -11,21 +13,25 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from ..sources import Source
 from . import subjects
 from .files import open_data_set, pydicom_refusals
-from .values import item, number, numbers, text, value
+from .pixel_data import PixelData, find_pixels
+from .values import item, number, numbers, text, texts, value
 
+T = TypeVar("T")
 TAGS = [
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "BodyPartExamined"),
-    *("SeriesDescription", "ProtocolName", "ScanningSequence", "ContrastBolusAgent"),
-    *("EchoTime", "RepetitionTime", "InversionTime", "DiffusionBValue"),
-    *("InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier"),
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality"),
+    *("BodyPartExamined", "SeriesDescription", "ProtocolName", "ScanningSequence", "ImageType", "ContrastBolusAgent"),
+    *("ComplexImageComponent", "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue"),
+    *("InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime", "SliceLocation"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "PixelAspectRatio"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
-    *("PhotometricInterpretation", "PlanarConfiguration", "PixelPaddingValue"),
+    *("PhotometricInterpretation", "PresentationLUTShape", "PlanarConfiguration"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *(f"{color}PaletteColorLookupTable{part}" for color in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")),
 ]
+IDENTITY = ("PatientID", "PatientName")  # compared and dropped: they must not leave `read_instance`
 GROUPS = {  # where an enhanced image keeps, for all frames or for each, what a classic one has at the top
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -35,28 +41,44 @@ GROUPS = {  # where an enhanced image keeps, for all frames or for each, what a 
     "WindowCenter": "FrameVOILUTSequence",
     "WindowWidth": "FrameVOILUTSequence",
     "VOILUTFunction": "FrameVOILUTSequence",
+    "FrameType": "MRImageFrameTypeSequence",
+    "ComplexImageComponent": "MRImageFrameTypeSequence",
+    "EffectiveEchoTime": "MREchoSequence",
+    "RepetitionTime": "MRTimingAndRelatedParametersSequence",
+    "FlipAngle": "MRTimingAndRelatedParametersSequence",
+    "DiffusionBValue": "MRDiffusionSequence",
+    "TemporalPositionIndex": "FrameContentSequence",
 }
-IN_ORDER = ("EchoTime", "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber", "InstanceNumber")
+ENHANCED = {  # what an enhanced image calls by another name
+    "EchoTime": "EffectiveEchoTime",
+    "ImageType": "FrameType",
+    "TemporalPositionIdentifier": "TemporalPositionIndex",
+}
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A DICOM file whose tags were read. `number`: of the file among those uploaded; `has_pixels`: behind the tags."""
+    """A DICOM file whose tags were read.
+
+    number: of the file among those uploaded.
+    place: of the file among those in an archive.
+    pixels: where they lie; None without any.
+    patient: the same number in all files of one patient, and in no others; 0 where the file names none.
+    condemned: why its pixels must not be decoded (a decoder died of them); "" if they may be.
+    """
 
     source: Source
     number: int
+    place: int
     header: Dataset
-    has_pixels: bool
-
-    @property
-    def series(self) -> str:
-        """What the files of one series share; a file that does not say it is a series of its own."""
-        return text(self.header, "SeriesInstanceUID") or f"file {self.number} {self.source.name}"
+    pixels: PixelData | None
+    patient: int
+    condemned: str = ""
 
     @cached_property
     def refusal(self) -> str:
         """Why it is no MR image of a head, by its tags; "" if it may be one."""
-        return subjects.refusal(self.header) or ("" if self.has_pixels else subjects.NO_IMAGE)
+        return subjects.refusal(self.header)
 
     @property
     def is_directory(self) -> bool:
@@ -65,19 +87,17 @@ class Instance:
 
     @property
     def syntax(self) -> UID:
-        """How the data set is encoded; as pydicom guessed it from the first elements where the file does not say it."""
-        named = text(self.header.file_meta, "TransferSyntaxUID")
-        if named:
-            return UID(named)
-        implicit, little_endian = self.header.original_encoding
-        return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+        """How the data set is encoded, by its tags."""
+        return _syntax(self.header)
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """Frames, rows, columns, as claimed; 0 where nonsense is claimed."""
-        frames = number(self.header, "NumberOfFrames")
-        counts = (1 if frames is None else frames, number(self.header, "Rows"), number(self.header, "Columns"))
-        return tuple(max(0, int(count or 0)) for count in counts)
+        """Frames, as many as the tags claim or the pixels hold; rows and columns, 0 where nonsense is claimed."""
+        groups = value(self.header, "PerFrameFunctionalGroupsSequence")
+        claims = (number(self.header, "NumberOfFrames") or 0, len(groups) if isinstance(groups, Sequence) else 0)
+        rows, columns = (max(0, int(number(self.header, side) or 0)) for side in ("Rows", "Columns"))
+        held = self.pixels.count(rows * columns * bits_of_pixel(self.header) // 8) if self.pixels else 0
+        return max(1, held, *(int(claim) for claim in claims)), rows, columns
 
     def of_frame(self, index: int, keyword: str) -> Dataset:
         """The data set that holds a tag of GROUPS for one frame: of the frame, of all frames, or of the file."""
@@ -134,18 +154,55 @@ class Frame:
         """The data set that holds center and width, if there are any."""
         return self._of("WindowCenter")
 
-    @property
-    def order(self) -> tuple[float, ...]:
-        """What tells apart slices at one position: the earlier echo, diffusion weighting, repetition comes first."""
-        return (*(number(self.instance.header, keyword) or 0 for keyword in IN_ORDER), self.instance.number, self.index)
+    def texts(self, keyword: str) -> list[str]:
+        """As `values.texts`, of a tag that an enhanced image may keep for each frame."""
+        return self._ask(texts, keyword) or []
+
+    def number(self, keyword: str) -> float | None:
+        """As `values.number`, of a tag that an enhanced image may keep for each frame."""
+        return self._ask(number, keyword)
+
+    def _ask(self, kind: Callable[[Dataset, str], T], keyword: str) -> T | None:
+        names = (name for name in (ENHANCED.get(keyword), keyword) if name)
+        found = (kind(self._of(name) if name in GROUPS else self.instance.header, name) for name in names)
+        return next((each for each in found if each not in (None, [])), None)
 
     def _of(self, keyword: str) -> Dataset:
         return self.instance.of_frame(self.index, keyword)
 
 
-def read_instance(source: Source, number: int) -> Instance:
+def bits_of_pixel(header: Dataset) -> int:
+    """Bits that one pixel takes in uncompressed pixel data."""
+    samples = 2 if text(header, "PhotometricInterpretation") == "YBR_FULL_422" else samples_of(header)
+    return samples * bits_allocated(header)
+
+
+def samples_of(header: Dataset) -> int:
+    """Colors of a pixel; where the tag is missing, those that the photometric interpretation names."""
+    colored = text(header, "PhotometricInterpretation").startswith(("RGB", "YBR"))
+    return int(number(header, "SamplesPerPixel") or (3 if colored else 1))
+
+
+def bits_allocated(header: Dataset) -> int:
+    """Bits of one sample; where the tag is missing, whole bytes for those that are stored, or else 16."""
+    return int(number(header, "BitsAllocated") or -(-(number(header, "BitsStored") or 16) // 8) * 8)
+
+
+def _syntax(header: Dataset) -> UID:
+    """As the file names it, or as pydicom guessed it from the first elements."""
+    named = text(header.file_meta, "TransferSyntaxUID")
+    if named:
+        return UID(named)
+    implicit, little_endian = header.original_encoding
+    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+
+
+def read_instance(source: Source, number: int, place: int = 0, condemned: str = "") -> Instance:
     """The tags of one file, without its pixels. Raises: UnreadableScan if it is damaged."""
     with open_data_set(source) as file, pydicom_refusals():
-        header = dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
-        has_pixels = bool(file.read(1))
-    return Instance(source, number, header, has_pixels)
+        header = dcmread(file, stop_before_pixels=True, specific_tags=[*TAGS, *IDENTITY], force=True)
+        pixels = find_pixels(file, header.original_encoding)
+    patient = next(filter(None, (text(header, keyword) for keyword in IDENTITY)), "")
+    for keyword in IDENTITY:
+        header.pop(keyword, None)
+    return Instance(source, number, place, header, pixels, hash(patient) if patient else 0, condemned)

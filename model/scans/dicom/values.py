@@ -7,41 +7,47 @@ from pydicom.dataset import Dataset
 
 
 def value(data: Dataset | None, keyword: str) -> object:
-    """The value of a tag; None where it is missing, empty, or holds what its type does not allow."""
+    """The value of a tag; None where it is missing or empty; as text, where its type does not allow what it holds."""
     try:
         found = data.get(keyword) if data is not None else None
     except Exception:  # pydicom converts when asked, and raises whatever the conversion does
-        return None
+        raw = data.get_item(keyword).value
+        found = raw.decode("latin-1").strip(" \0").split("\\") if isinstance(raw, bytes) else None
     return None if isinstance(found, str | bytes | Iterable) and not len(found) else found
+
+
+def texts(data: Dataset | None, keyword: str) -> list[str]:
+    """Each of a tag's values in upper case, without blanks around it."""
+    found = value(data, keyword)
+    if found is None:
+        return []
+    return [str(part).strip().upper() for part in _several(found)]
 
 
 def text(data: Dataset | None, keyword: str) -> str:
     """Upper case, several values joined by blanks; "" where there is none."""
-    found = value(data, keyword)
-    if found is None:
-        return ""
-    parts = found if isinstance(found, Iterable) and not isinstance(found, str) else [found]
-    return " ".join(map(str, parts)).upper()
+    return " ".join(texts(data, keyword))
 
 
 def numbers(data: Dataset | None, keyword: str, count: int) -> tuple[float, ...] | None:
     """Exactly `count` finite numbers, or None."""
-    found = value(data, keyword)
-    found = found if isinstance(found, Iterable) and not isinstance(found, str | bytes) else [found]
-    try:
-        made = tuple(float(each) for each in found)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return made if len(made) == count and all(map(math.isfinite, made)) else None
+    made = tuple(map(_number, _several(value(data, keyword))))
+    return made if len(made) == count and None not in made else None
 
 
 def number(data: Dataset | None, keyword: str) -> float | None:
     """The first of a tag's values, if it is finite."""
-    found = value(data, keyword)
-    if isinstance(found, Iterable) and not isinstance(found, str | bytes):
-        found = next(iter(found))
+    return _number(next(iter(_several(value(data, keyword))), None))
+
+
+def _several(found: object) -> Iterable:
+    return found if isinstance(found, Iterable) and not isinstance(found, str | bytes) else [found]
+
+
+def _number(found: object) -> float | None:
+    """A finite number, also of a text with a decimal comma, or None."""
     try:
-        made = float(found)
+        made = float(found.replace(",", ".") if isinstance(found, str) else found)
     except (TypeError, ValueError, OverflowError):
         return None
     return made if math.isfinite(made) else None

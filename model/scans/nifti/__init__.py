@@ -2,6 +2,6 @@
 
 from .headers import SIZE_2 as HEADER_BYTES
 from .headers import read_header
-from .volume import read_volume
+from .volume import bytes_of_volume, read_volume
 
-__all__ = ["HEADER_BYTES", "read_header", "read_volume"]
+__all__ = ["HEADER_BYTES", "bytes_of_volume", "read_header", "read_volume"]

@@ -21,7 +21,8 @@ FIELDS_2 = {
 }
 SIZE_1, SIZE_2 = 348, 540
 TYPES = {2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 1024: "i8", 1280: "u8", 16: "f4", 64: "f8"}
-MILLIMETERS = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the unit that the lowest three bits of xyzt_units name
+MILLIMETERS = ("millimeters", 1.0)
+UNITS = {1: ("meters", 1000.0), 2: MILLIMETERS, 3: ("micrometers", 0.001)}  # by the lowest three bits of xyzt_units
 TO_LPS = np.diag([-1.0, -1.0, 1.0])  # NIfTI's x and y grow to the right and the front
 DAMAGED = "The NIfTI file is damaged or incomplete. Export it again."
 
@@ -36,6 +37,7 @@ class Header:
     slope, intercept: of stored -> real values.
     directions: (3, 3); row i is the step in mm, in the patient, of index i (LPS, see `orientation`); None if unknown.
     steps: mm of one step along each index; None where that makes no sense.
+    unit: that the file names, if its steps make no sense in it and are taken for millimeters; else "".
     volumes: how many the file holds.
     """
 
@@ -46,7 +48,13 @@ class Header:
     intercept: float
     directions: np.ndarray | None
     steps: tuple[float, float, float] | None
+    unit: str
     volumes: int
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the file says where the volume lies, and more than a library writes that knows nothing of it."""
+        return self.directions is not None and not np.allclose(np.abs(self.directions), np.eye(3)[::-1])
 
 
 def read_header(start: bytes) -> Header:
@@ -55,11 +63,11 @@ def read_header(start: bytes) -> Header:
     Raises: UnreadableScan if they contradict themselves or claim more than the limits allow.
     """
     fields = _fields(start)
-    dimensions = int(fields["dim"][0])
-    sizes = [int(size) for size in fields["dim"][1 : dimensions + 1]]
-    if not 2 <= dimensions <= 7 or min(sizes) < 1:
+    dimensions = int(fields["dim"][0]) if 2 <= fields["dim"][0] <= 7 else 3
+    columns, rows, *more = (int(size) for size in fields["dim"][1 : dimensions + 1])
+    slices, *more = [size or 1 for size in more] or [1]  # writers leave sizes beyond the last dimension at 0
+    if min(columns, rows, slices, *more) < 1:
         raise UnreadableScan(DAMAGED)
-    columns, rows, slices, *more = [*sizes, 1][: max(3, dimensions)]
     code = int(fields["datatype"])
     if code not in TYPES:
         raise UnreadableScan(
@@ -78,9 +86,8 @@ def read_header(start: bytes) -> Header:
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
     if not slope or not np.isfinite([slope, intercept]).all():
         slope, intercept = 1.0, 0.0
-    directions, steps = _place(fields)
     volumes = int(np.prod(more, dtype=np.float64))
-    return Header((slices, rows, columns), dtype, int(data_start), slope, intercept, directions, steps, volumes)
+    return Header((slices, rows, columns), dtype, int(data_start), slope, intercept, *_place(fields), volumes)
 
 
 def _fields(start: bytes) -> np.void:
@@ -93,9 +100,8 @@ def _fields(start: bytes) -> np.void:
     raise UnreadableScan(DAMAGED)
 
 
-def _place(fields: np.void) -> tuple[np.ndarray | None, tuple[float, float, float] | None]:
-    """Directions of the array's indices, slowest first, and their lengths: by sform, else by qform."""
-    unit = MILLIMETERS.get(int(fields["xyzt_units"]) & 7, 1.0)
+def _place(fields: np.void) -> tuple[np.ndarray | None, tuple[float, float, float] | None, str]:
+    """Directions of the array's indices, slowest first, by sform, else by qform; their lengths; as `Header.unit`."""
     pixdim = np.abs(np.asarray(fields["pixdim"], np.float64)[1:4])
     candidates = []
     if fields["sform_code"] > 0:
@@ -103,13 +109,17 @@ def _place(fields: np.void) -> tuple[np.ndarray | None, tuple[float, float, floa
     if fields["qform_code"] > 0:
         sizes = pixdim * (1, 1, -1 if fields["pixdim"][0] < 0 else 1)
         candidates.append(_rotation(*np.asarray(fields["quaternion"], np.float64)) @ np.diag(sizes))
-    for matrix in candidates:
-        directions = (TO_LPS @ matrix * unit).T[::-1]  # rows: of slices, rows, columns
-        lengths = np.linalg.norm(directions, axis=1)
-        if plausible(*lengths) and abs(np.linalg.det(directions / lengths[:, None])) > 0.1:
-            return directions, tuple(lengths.tolist())
-    lengths = (pixdim * unit)[::-1]
-    return None, tuple(lengths.tolist()) if plausible(*lengths) else None
+    name, factor = UNITS.get(int(fields["xyzt_units"]) & 7, MILLIMETERS)
+    for unit, in_mm in (("", factor),) if factor == 1 else (("", factor), (name, 1.0)):
+        for matrix in candidates:
+            directions = (TO_LPS @ matrix * in_mm).T[::-1]  # rows: of slices, rows, columns
+            lengths = np.linalg.norm(directions, axis=1)
+            if plausible(*lengths) and abs(np.linalg.det(directions / lengths[:, None])) > 0.1:
+                return directions, tuple(lengths.tolist()), unit
+        lengths = (pixdim * in_mm)[::-1]
+        if plausible(*lengths):
+            return None, tuple(lengths.tolist()), unit
+    return None, None, ""
 
 
 def _rotation(b: float, c: float, d: float) -> np.ndarray:

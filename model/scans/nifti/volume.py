@@ -5,15 +5,23 @@ from typing import BinaryIO
 import numpy as np
 
 from .. import orientation
-from ..resample import gray_range, resized, sample_of, square_shape, to_16_bit
-from ..scan import Scan, UnreadableScan
+from ..resample import gray_range, is_special, outside_of, resized, sample_of, square_shape, to_16_bit
+from ..scan import Omission, Scan, UnreadableScan
 from ..shapes import check_in_all, check_shape
 from ..sources import Source
 from .headers import DAMAGED, Header
 
-FEWEST_VALUES = 9  # different ones, of whole numbers: a mask has as many as it has labels, a scan hundreds
+FEWEST_VALUES = 9  # different ones: a mask has as many as it has labels, a scan hundreds
+FLAT = 0.7  # share of whole numbers that equal their neighbor, where they are no background: a map of many labels
+MASK = "This volume has only a few different values, like a mask of outlines. Upload the scan that it belongs to."
+LABELS = "This volume is a map of labels, like a mask of outlines. Upload the scan that it belongs to."
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
+COLORS = (3, 4)  # of a picture, with or without transparency
 ANISOTROPIC = 1.2  # longest to shortest step from which on the slices are those that were recorded
 AS_STORED = "The file does not say how the volume lies in the patient; its sides may be swapped."
+WRONG_UNIT = "The file gives the size of its voxels in {unit}, which cannot be: other planes are not cut."
+OTHER_VOLUMES = "The file holds {volumes} volumes; the first is read. Save the others as files of their own."
+COLOR = "The volume has the shape of a color picture, and is read as one."
 CHUNK = 2**20  # bytes that are skipped at once
 
 
@@ -22,28 +30,57 @@ def read_volume(source: Source, header: Header) -> Scan:
 
     Raises: UnreadableScan if values are missing, or the volume is a mask, or so flat that no plane makes a slice.
     """
-    notes = []
-    plane, axes = _best_plane(header)
+    is_picture = header.shape[0] in COLORS and not header.is_placed
+    plane, axes = ("", ()) if is_picture else _best_plane(header)
     with source.open() as file:
         stored = _stored(file, header)
-    sample = _rescaled(sample_of(stored), header)
-    if stored.dtype.kind != "f" and len(np.unique(sample)) < FEWEST_VALUES:
-        raise UnreadableScan(
-            "This volume has only a few different values, like a mask of outlines. Upload the scan that it belongs to."
-        )
-    gray = gray_range(sample)
-    shown = orientation.displayed(stored, axes, plane)
+    if is_picture or (header.shape[0] in COLORS and np.array_equal(stored[0], stored[1])):
+        return _picture(stored, header, source.name)
+    sample = sample_of(stored)
+    sample = sample[np.isfinite(sample)]
+    if len(np.unique(sample)) < FEWEST_VALUES:
+        raise UnreadableScan(MASK)
+    if _is_labels(stored, sample):
+        raise UnreadableScan(LABELS)
+    outside = outside_of(stored, sample)
+    gray = gray_range(_rescaled(sample[~is_special(sample, outside)], header))
     between, down, right = _steps_of(header, axes, plane) or (0, 1, 1)
-    height, width = square_shape(shown.shape[1:], down, right)
-    slices = [resized(to_16_bit(_rescaled(pixels, header), *gray), height, width) for pixels in shown]
-    if header.volumes > 1:
-        notes.append(f"The file holds {header.volumes:,} volumes; the first is read.")
-    if header.directions is None:
-        notes.append(AS_STORED)
-    spacing = (between, min(down, right)) if between else None
-    return Scan(
-        slices, source.name, plane if header.directions is not None else "", spacing, kind="NIfTI", assumptions=tuple(notes)
-    )
+    slices = []
+    for pixels in orientation.displayed(stored, axes, plane):
+        shown = to_16_bit(_rescaled(pixels, header), *gray)
+        shown[is_special(pixels, outside)] = 0
+        slices.append(resized(shown, *square_shape(shown.shape, down, right)))
+    assumptions, is_known = [], header.directions is not None
+    if not is_known:
+        assumptions.append(AS_STORED)
+    if header.unit:
+        assumptions.append(WRONG_UNIT.format(unit=header.unit))
+    left = (header.volumes - 1) * len(slices)
+    omitted = (Omission(left, OTHER_VOLUMES.format(volumes=f"{header.volumes:,}")),) if left else ()
+    spacing = (between, min(down, right)) if between and not header.unit else None
+    return Scan(slices, source.name, plane if is_known else "", spacing, "", "NIfTI", tuple(assumptions), omitted)
+
+
+def bytes_of_volume(header: Header) -> int:
+    """What the slices take when they are read, before their pixels are made square."""
+    return 2 * int(np.prod(header.shape, dtype=np.int64))
+
+
+def _picture(stored: np.ndarray, header: Header, name: str) -> Scan:
+    """An array (height, width, colors) that was saved as a volume: one slice."""
+    check_shape(*stored.shape[:0:-1])
+    color = np.nan_to_num(_rescaled(stored[:3], header)).transpose(2, 1, 0)
+    gray = color @ LUMINANCE
+    return Scan([to_16_bit(gray, float(gray.min()), float(gray.max()))], name, kind="NIfTI", assumptions=(COLOR,))
+
+
+def _is_labels(stored: np.ndarray, sample: np.ndarray) -> bool:
+    """Whether whole numbers are as flat as no scan is, noise or not."""
+    if not np.array_equal(sample, np.round(sample)):
+        return False
+    values, counts = np.unique(sample, return_counts=True)
+    inside = stored[:, :, :-1] != values[counts.argmax()]
+    return inside.any() and (stored[:, :, 1:] == stored[:, :, :-1])[inside].mean() > FLAT
 
 
 def _stored(file: BinaryIO, header: Header) -> np.ndarray:
@@ -63,14 +100,12 @@ def _stored(file: BinaryIO, header: Header) -> np.ndarray:
             raise UnreadableScan(DAMAGED)
         with np.errstate(over="ignore", invalid="ignore"):
             pixels.flat = np.frombuffer(part, header.dtype)
-        if not keep:
-            np.nan_to_num(pixels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     return volume
 
 
 def _rescaled(stored: np.ndarray, header: Header) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.nan_to_num(stored.astype(np.float32) * np.float32(header.slope) + np.float32(header.intercept))
+        return stored.astype(np.float32) * np.float32(header.slope) + np.float32(header.intercept)
 
 
 def _best_plane(header: Header) -> tuple[str, tuple[orientation.Axis, ...]]:

@@ -1,0 +1,351 @@
+"""The files of an upload -> series -> stacks: slices of one picture, each at a place of its own, in order.
+
+A tolerance is a distance: values are compared with a reference, or sorted and cut at gaps, never rounded to a key. What
+is in no stack is an `Omission` of the first one.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+
+import numpy as np
+
+from .. import limits
+from ..scan import Omission, UnreadableScan
+from .files import open_data_set
+from .headers import Frame, Instance
+from .pixels import check_image
+from .values import number, text
+
+SAME_PLACE = 0.01  # mm: slices closer than this lie at one place
+SAME_ANGLE = np.cos(np.radians(5))  # of directions that differ by rounding, or by a head that moved
+ASIDE = 1.0  # mm that a slice may lie beside the one below it, and as much more as it lies above: a sheared stack
+ANY_DIRECTION = np.array([0.27, 0.53, 0.80])  # along which no two slices of a scan lie at one place
+UNEVEN = 0.1  # share by which a distance between slices may differ from the others'
+MAX_STACKS = 8  # of one series that are answered: echoes and contrast phases, not each of 64 diffusion directions
+
+# What a frame shows, by a word of Image Type, Frame Type or Complex Image Component (PS3.3, C.8.13.3.1 and vendors'
+# own), the most wanted first: one with none of them is a magnitude.
+KINDS = {
+    "real": ("R", "REAL"),
+    "imaginary": ("I", "IMAGINARY"),
+    "phase": ("P", "PHASE", "PHASE MAP", "VELOCITY", "FIELD MAP", "B0 MAP"),
+    "map": (
+        *("ADC", "EADC", "FA", "TRACE", "TRACEW", "DIFFUSION_ANISO", "ADC_MAP", "CBF", "CBV", "RCBF", "RCBV", "MTT"),
+        *("TTP", "TMAX", "T1 MAP", "T2 MAP", "T2_STAR MAP", "R2 MAP", "R2_STAR MAP", "PROJECTION IMAGE", "MIP"),
+        *("MINIP", "MAX_IP", "MIN_IP", "SUBTRACTION"),
+    ),
+    "localizer": ("LOCALIZER", "SCOUT", "SURVEY"),
+}
+OTHER_KINDS = {
+    "real": "They are real parts, beside magnitude images of the same series.",
+    "imaginary": "They are imaginary parts, which show no anatomy by themselves.",
+    "phase": "They are phase images, which show no anatomy.",
+    "map": "They are maps or projections that were computed from other images.",
+    "localizer": "They are localizers.",
+}
+NO_ANATOMY = ("imaginary", "phase", "map")
+UPLOAD_ORIGINAL = "Upload the images that they were made from."
+# What tells pictures at one place apart, the weightiest first: tag, how much it may differ, what it is called.
+SETTINGS = (("EchoTime", 0.1, "echo"), ("InversionTime", 1, "inversion"), ("DiffusionBValue", 1, "diffusion weighting"))
+TIMES = (
+    ("TemporalPositionIdentifier", 0.5, "time point"),
+    ("AcquisitionNumber", 0.5, "acquisition"),
+    ("TriggerTime", 1, "time point"),
+    ("RepetitionTime", 1, "repetition time"),
+    ("FlipAngle", 0.5, "flip angle"),
+)
+WORDS = (("ContrastBolusAgent", "contrast phase"), ("ImageType", "image type"), ("SeriesDescription", "description"))
+BY_LOCATION = "The files give no position but a slice location: the slices are in its order."
+BY_NUMBER = "The files do not say where their slices lie; they are shown in the order of their numbers."
+AT_ONE_PLACE = "The files give all slices the same position; they are shown in the order of their numbers."
+FITTED = "Some slices have no position: they lie where their numbers put them among the others."
+TOO_MANY = (
+    "Their series holds too many pictures to answer each (repetitions, diffusion weightings, time points). "
+    "Upload those that you want an answer for by themselves."
+)
+NO_ORIENTATION = "Some slices do not say how they lie; they are taken to lie as the others of their series."
+
+
+@dataclass
+class Stack:
+    """Slices of one picture, in order.
+
+    name: what tells it from the others of its series; "" if there are none.
+    heights: mm along the normal; None where positions are not known.
+    orientation: (3, 3), as of a frame, of the whole stack; None if unknown.
+    """
+
+    frames: list[Frame]
+    name: str = ""
+    heights: list[float] | None = None
+    orientation: np.ndarray | None = None
+    assumptions: tuple[str, ...] = ()
+    omitted: tuple[Omission, ...] = ()
+
+
+# series
+
+
+def series_of(instances: Sequence[Instance]) -> list[list[Instance]]:
+    """The files of each series, of one patient each: by its UID or, where each file has its own or none, by the rest.
+
+    Files without a UID that is theirs in common are one series if they are of one study, number, description, kind and
+    size, lie in parallel, and at even distances.
+    """
+    by_uid: dict[Hashable, list[Instance]] = defaultdict(list)
+    patients: dict[Hashable, set[int]] = defaultdict(set)
+    uids = [text(instance.header, "SeriesInstanceUID") or (instance.number, instance.place) for instance in instances]
+    for uid, instance in zip(uids, instances, strict=True):
+        patients[uid] |= {instance.patient} - {0}
+    for uid, instance in zip(uids, instances, strict=True):
+        by_uid[uid, instance.patient if len(patients[uid]) > 1 else 0, instance.refusal].append(instance)
+    whole = [files for files in by_uid.values() if len(files) > 1 or files[0].shape[0] > 1]
+    alike: dict[Hashable, list[Instance]] = defaultdict(list)
+    for files in by_uid.values():
+        if len(files) == 1 and files[0].shape[0] == 1:
+            alike[_described(files[0])].append(files[0])
+    for files in alike.values():
+        for frames in [] if files[0].refusal else _parallel([Frame(instance, 0) for instance in files]):
+            together = [frame.instance for frame in frames]
+            whole += [together] if _are_even(frames) else [[instance] for instance in together]
+        whole += [files] if files[0].refusal else []
+    return sorted(whole, key=lambda files: (files[0].number, files[0].place))
+
+
+def _described(instance: Instance) -> Hashable:
+    tags = ("StudyInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "Modality")
+    said = [text(instance.header, tag) for tag in tags]
+    known = said[0] or (instance.number, instance.place)  # of no known study: alone
+    return known, *said[1:], instance.patient, instance.refusal, instance.shape
+
+
+def _are_even(frames: Sequence[Frame]) -> bool:
+    """Whether frames that lie in parallel lie at multiples of one distance."""
+    places, _ = _along(frames, frames[0].orientation)
+    places = np.array([_by_number(frame)[0] for frame in frames], float) if places is None else places
+    steps = np.diff(np.sort(places))
+    steps = steps[steps > SAME_PLACE] / steps[steps > SAME_PLACE].min(initial=np.inf)
+    return len(steps) > 0 and bool(np.abs(steps - np.round(steps)).max() <= UNEVEN)
+
+
+# stacks
+
+
+def stacks_of(files: Sequence[Instance]) -> list[Stack]:
+    """The stacks of one series, at least one; what is left out of all of them is an omission of the first.
+
+    Raises: UnreadableScan if no file can be decoded, or by its tags none shows anatomy.
+    """
+    frames, refused = [], Counter()
+    for instance in _without_copies(files):
+        try:
+            check_image(instance)
+            frames += [Frame(instance, index) for index in range(instance.shape[0])]
+        except UnreadableScan as error:
+            refused[str(error)] += 1 if instance.shape[0] > limits.MAX_FRAMES else instance.shape[0]
+    if not frames:
+        raise UnreadableScan(next(iter(refused)))
+    frames.sort(key=_by_number)
+    of_kind: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        of_kind[kind_of(frame)].append(frame)
+    wanted, *others = sorted(of_kind, key=["", *KINDS].index)
+    if wanted in NO_ANATOMY:
+        raise UnreadableScan(f"By its tags this series shows no anatomy. {OTHER_KINDS[wanted]} {UPLOAD_ORIGINAL}")
+    omitted = [Omission(count, reason) for reason, count in refused.items()]
+    omitted += [Omission(len(of_kind[kind]), OTHER_KINDS[kind], True) for kind in others]
+    found = [stack for part in _parallel(of_kind[wanted]) for stack in _placed(part)]
+    if len(found) > MAX_STACKS:
+        found.sort(key=lambda stack: -len(stack.frames))
+        omitted.append(Omission(sum(len(stack.frames) for stack in found[MAX_STACKS:]), TOO_MANY))
+        del found[MAX_STACKS:]
+    for place, stack in enumerate(found, 1):
+        stack.name = f"{stack.name or 'part'} {place} of {len(found)}" if len(found) > 1 else ""
+    found[0].omitted = tuple(omitted)
+    return found
+
+
+def kind_of(frame: Frame) -> str:
+    """One of KINDS, or "" of a magnitude image."""
+    words = {*frame.texts("ImageType")[2:], *frame.texts("ComplexImageComponent")}
+    return next((kind for kind, names in reversed(KINDS.items()) if words.intersection(names)), "")
+
+
+def _without_copies(files: Sequence[Instance]) -> Iterator[Instance]:
+    """A copy has the same UID, position, number and pixels: anonymizers give one UID to all files."""
+    alike: dict[Hashable, list[Instance]] = defaultdict(list)
+    for instance in files:
+        first = Frame(instance, 0)
+        place = None if first.position is None else tuple(first.position.tolist())
+        same = text(instance.header, "SOPInstanceUID") or (instance.number, instance.place)
+        alike[same, place, number(instance.header, "InstanceNumber"), instance.shape].append(instance)
+    for some in alike.values():
+        seen = set()
+        for instance in some:
+            digest = _digest(instance) if len(some) > 1 else b""
+            if digest not in seen:
+                yield instance
+            seen.add(digest)
+
+
+def _digest(instance: Instance) -> bytes:
+    with open_data_set(instance.source) as file:
+        file.seek(instance.pixels.start if instance.pixels else 0)
+        return sha256(file.read()).digest()
+
+
+def _by_number(frame: Frame) -> tuple[float, int, int, int]:
+    instance = frame.instance
+    return number(instance.header, "InstanceNumber") or 0, instance.number, instance.place, frame.index
+
+
+def _parallel(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Frames of one size whose directions are those of a reference; one that names none goes with the only others."""
+    by_size: dict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        by_size[frame.instance.shape[1:]].append(frame)
+    for alike in by_size.values():
+        lying = [frame for frame in alike if frame.orientation is not None]
+        groups = []
+        while lying:
+            directions = np.array([frame.orientation for frame in lying])
+            near = (directions * directions[0]).sum(-1).min(-1) >= SAME_ANGLE
+            groups.append([frame for frame, is_near in zip(lying, near, strict=True) if is_near])
+            lying = [frame for frame, is_near in zip(lying, near, strict=True) if not is_near]
+        unknown = [frame for frame in alike if frame.orientation is None]
+        if len(groups) == 1:
+            yield sorted(groups[0] + unknown, key=_by_number)
+        else:
+            yield from (groups + [unknown] if unknown else groups)
+
+
+def _placed(frames: list[Frame]) -> Iterator[Stack]:
+    """The stacks of frames that lie in parallel."""
+    orientation = next((frame.orientation for frame in frames if frame.orientation is not None), None)
+    said = (NO_ORIENTATION,) if orientation is not None and any(f.orientation is None for f in frames) else ()
+    places, sentence = _along(frames, orientation)
+    said += (sentence,) if sentence else ()
+    is_position = places is not None and sentence != BY_LOCATION
+    for chain in _chains(frames, places, orientation) if is_position else [np.arange(len(frames))]:
+        chained = [frames[i] for i in chain]
+        for name, kept in _apart(chained, None if places is None else places[chain]):
+            stack = Stack([chained[i] for i in kept], name, None, orientation, said)
+            if is_position:
+                stack.heights = places[chain][kept].tolist()
+            elif places is None and len(kept) > 1:
+                at_one_place = all(frame.position is not None for frame in stack.frames)
+                stack.assumptions += (AT_ONE_PLACE if at_one_place else BY_NUMBER,)
+            yield stack
+
+
+def _along(frames: Sequence[Frame], orientation: np.ndarray | None) -> tuple[np.ndarray | None, str]:
+    """Where frames lie along their normal, in mm, and what that rests on, a sentence if not on their positions.
+
+    None where nothing but their numbers is left. Slice locations count where they tell more slices apart.
+    """
+    locations = np.array([np.nan if (v := frame.number("SliceLocation")) is None else v for frame in frames])
+    n_locations = 0 if np.isnan(locations).any() else _gaps(locations, SAME_PLACE)[1]
+    n_places = 0
+    if orientation is not None and any(frame.position is not None for frame in frames):
+        positions = np.array([[np.nan] * 3 if frame.position is None else frame.position for frame in frames])
+        heights = positions @ orientation[0]
+        if np.isnan(heights).any():
+            heights, sentence = _fitted(frames, heights)
+            n_places = 0 if heights is None else len(frames)
+        else:
+            sentence, n_places = "", _gaps(positions @ ANY_DIRECTION, SAME_PLACE)[1]
+    if n_places >= max(n_locations, 2) or len(frames) == 1 == n_places:
+        return heights, sentence
+    return (locations, BY_LOCATION) if n_locations > 1 else (None, "")
+
+
+def _fitted(frames: Sequence[Frame], heights: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Heights of frames without a position by their numbers, if those of all others lie on a line."""
+    numbers = np.array([number(frame.instance.header, "InstanceNumber") or 0 for frame in frames])
+    known = ~np.isnan(heights)
+    if known.sum() < 2 or len(np.unique(numbers)) < len(frames):
+        return None, ""
+    slope, start = np.polyfit(numbers[known], heights[known], 1)
+    line = slope * numbers + start
+    if abs(slope) < SAME_PLACE or np.abs(line - heights)[known].max() > UNEVEN * abs(slope):
+        return None, ""
+    return np.where(known, heights, line), FITTED
+
+
+def _chains(frames: Sequence[Frame], heights: np.ndarray, orientation: np.ndarray) -> list[np.ndarray]:
+    """Frames, as indices, that lie above each other: two stations side by side are two chains."""
+    if any(frame.position is None for frame in frames):
+        return [np.arange(len(frames))]
+    aside = np.array([frame.position for frame in frames])
+    aside = aside - heights[:, None] * orientation[0]
+    order = np.argsort(heights, kind="stable")
+    chain_of = np.arange(len(frames))
+    for k, i in enumerate(order):
+        above = order[k + 1 :]
+        rise = heights[above] - heights[i]
+        near = np.linalg.norm(aside[above] - aside[i], axis=1) <= ASIDE + rise
+        level, higher = near & (rise <= SAME_PLACE), near & (rise > SAME_PLACE)
+        for j in (*above[level], *above[higher][:1]):
+            chain_of[chain_of == chain_of[j]] = chain_of[i]
+    return [np.flatnonzero(chain_of == chain) for chain in dict.fromkeys(chain_of.tolist())]
+
+
+def _apart(frames: Sequence[Frame], places: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+    """One frame at each place: several there are told apart by their settings, or else by their order.
+
+    Args: `places`, mm along the normal; None if numbers are all that is known.
+    Yields: of each stack what tells it apart, "" if nothing need, and its frames in order, as indices.
+    """
+    labels, count = _by_rank(frames) if places is None else _gaps(places, SAME_PLACE)
+    most = np.bincount(labels).max()
+    for name, parts in _tellings(frames, is_known=places is not None and count > 1) if most > 1 else ():
+        if 1 < len(parts) <= most and max(np.bincount(labels[part]).max() for part in parts) < most:
+            for part in parts:
+                inner = _apart([frames[i] for i in part], None if places is None else places[part])
+                yield from ((more or name, part[kept]) for more, kept in inner)
+            return
+    order = np.lexsort(([_by_number(frame)[0] for frame in frames], labels))
+    rank = np.zeros(len(frames), int)
+    for before, after in pairwise(order) if count > 1 else ():
+        rank[after] = rank[before] + 1 if labels[before] == labels[after] else 0
+    for repetition in range(rank.max() + 1):
+        yield "repetition" if rank.max() else "", order[rank[order] == repetition]
+
+
+def _by_rank(frames: Sequence[Frame]) -> tuple[np.ndarray, int]:
+    """The place of each frame by its number and, in its file, its index; and how many places there are."""
+    keys = [(number(frame.instance.header, "InstanceNumber") or 0, frame.index) for frame in frames]
+    places = {key: place for place, key in enumerate(sorted(set(keys)))}
+    return np.array([places[key] for key in keys]), len(places)
+
+
+def _gaps(values: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
+    """Cut sorted values wherever one is further than `tolerance` from the one before: labels, from low, and count."""
+    order = np.argsort(values, kind="stable")
+    labels = np.zeros(len(values), int)
+    labels[order] = np.cumsum(np.diff(values[order], prepend=values[order[0]]) > tolerance)
+    return labels, int(labels.max()) + 1
+
+
+def _tellings(frames: Sequence[Frame], is_known: bool) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Ways to tell frames apart: what it is called, and the indices of each part, the lower value first.
+
+    Args: `is_known`, whether their places are: else what changes in time may change from slice to slice.
+    """
+    for tag, tolerance, name in (*SETTINGS, *TIMES) if is_known else SETTINGS:
+        values = np.array([np.nan if (v := frame.number(tag)) is None else v for frame in frames])
+        labels = np.full(len(frames), -1)
+        if (has := ~np.isnan(values)).any():
+            labels[has] = _gaps(values[has], tolerance)[0]
+        yield name, _parts(labels)
+    for tag, name in WORDS:
+        words = [" ".join(frame.texts(tag)) for frame in frames]
+        known = sorted(set(words))
+        yield name, _parts(np.array([known.index(word) for word in words]))
+
+
+def _parts(labels: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
