@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint format examples picture clean
+.PHONY: demo test lint format hostile examples picture clean
 
 demo: $(VENV)/runtime.done
 	$(RUN) app.py
@@ -18,6 +18,9 @@ lint: $(VENV)/dev.done
 format: $(VENV)/dev.done
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+hostile: $(VENV)/dev.done  # thousands of bad uploads to a started server: what it answers, and whether it stands
+	$(RUN) -m tests.siege
 
 examples: $(VENV)/dev.done
 	$(RUN) -m examples.make_examples

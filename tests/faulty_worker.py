@@ -22,6 +22,9 @@ def fail(how: bytes) -> None:
             os.abort()
         case b"hang":
             time.sleep(6 * SECONDS)
+        case b"busy":
+            while True:
+                pass
         case b"hungry":
             np.ones(2 * worker.MAX_ADDRESSES, np.uint8)
         case b"faulty":
@@ -41,5 +44,5 @@ def read_each_or_fail(files, begin, deaths, **others):
 
 
 if __name__ == "__main__":
-    worker.read_each = read_each_or_fail
+    worker.read_each, worker.CPU_SECONDS = read_each_or_fail, 1
     worker.main()

@@ -35,21 +35,6 @@ def test_noise_behind_any_first_bytes_is_refused_or_read(tmp_path, start, rest):
 
 
 @WITHIN_A_LIMIT
-@given(
-    content=valid_files,
-    edits=st.lists(
-        st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=40)), min_size=1, max_size=4
-    ),  # where, how many bytes go, what comes in their place
-)
-def test_a_file_with_pieces_cut_out_and_put_in_is_refused_or_read(tmp_path, content, edits):
-    broken = bytearray(content)
-    for share, gone, put in edits:
-        place = int(share**3 * len(broken))  # more often near the start, where headers stand
-        broken[place : place + gone] = put
-    settle(tmp_path, bytes(broken))
-
-
-@WITHIN_A_LIMIT
 @given(first=valid_files, second=valid_files, share=st.floats(0, 1))
 def test_two_files_grown_together_are_refused_or_read(tmp_path, first, second, share):
     settle(tmp_path, first[: int(share * len(first))] + second[int(share * len(second)) :])

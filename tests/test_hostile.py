@@ -1,6 +1,7 @@
 """Files that bite: each is read or refused with a sentence that helps, by a process that survives it."""
 
 import io
+import json
 import random
 import zipfile
 
@@ -9,10 +10,13 @@ import pytest
 
 from model.scans import Scan, Unreadable, isolated
 from tests.dicom_files import dicom
+from tests.load.clients import Reply
 from tests.regressions.answers import OF_THE_GUARD, assert_proper, assert_shown_name, settle, was_read
+from tests.regressions.hostile import FAMILIES, GOOD, KINDS, NAMES, Upload, at_its_limit, flipped, patched, valid
 from tests.regressions.valid import VALID, drawn, picture, zipped_series
+from tests.siege import outcome
 
-KILOBYTE = 1024
+KILOBYTE, MEGABYTE = 1024, 1024**2
 
 
 # files of others
@@ -50,14 +54,11 @@ def test_a_file_cut_off_after_any_kilobyte_is_read_or_refused(tmp_path, kind):
         settle(tmp_path, content[:length])
 
 
-@pytest.mark.parametrize("kind", VALID)
-def test_a_file_with_one_wrong_byte_is_read_or_refused(tmp_path, kind):
-    content, chance = VALID[kind](), random.Random(kind)
-    for reach in (200, 1000, len(content)):  # headers stand in front
-        for _ in range(8):
-            broken = bytearray(content)
-            broken[chance.randrange(min(reach, len(content)))] ^= chance.randrange(1, 256)
-            settle(tmp_path, bytes(broken))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_with_wrong_bits_pieces_or_numbers_is_read_or_refused(tmp_path, kind):
+    chance = random.Random(kind)
+    for bend in 4 * (flipped, patched, at_its_limit):
+        settle(tmp_path, bend(valid(kind), chance))
 
 
 @pytest.mark.parametrize("kind", VALID)
@@ -75,21 +76,51 @@ def test_zero_bytes_are_refused(tmp_path, size):
     assert not was_read(settle(tmp_path, bytes(size)))
 
 
-# names
+def test_an_element_longer_than_any_memory_is_not_made_room_for(tmp_path):
+    content = valid("DICOM, explicit")
+    place = content.index(b"OB\0\0") + 4  # of the second element
+    for length in (2**31 - 1, 2**31, 2**32 - 1):
+        settle(tmp_path, content[:place] + length.to_bytes(4, "little") + content[place + 4 :])
 
-NAMES = {
-    "upwards": "../../../etc/passwd",
-    "upwards on Windows": "..\\..\\secret.dcm",
-    "control characters": "a\nb\rc\td\x00e\x1b[31mf\x7f.png",
-    "right to left": "slice\u202egnp.exe",
-    "emoji": "🧠 head 👩‍⚕️.png",
-    "4,000 characters": "n" * 4000,
-    "4,000 emoji": "🧠" * 4000,
-    "half a character": "\udcff\ud800.png",
-    "HTML": "<img src=x onerror=alert(1)>.png",
-    "nothing to see": "\u200b\u200b",
-    "dots": "...",
-}
+
+# the siege, of which `make hostile` sends all to a started server
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if "bombs" not in family])  # see test_bombs
+def test_the_service_stands_a_sample_of_the_siege(api, family):
+    uploads = [upload for upload in FAMILIES[family](1) if len(upload.body) < MEGABYTE]
+    for upload in uploads[:: -(-len(uploads) // 8)]:
+        kind = {"Content-Type": upload.content_type.encode("latin-1")}
+        answer = api.post("/predict", content=upload.body, headers=kind)
+        came = outcome(family, upload, Reply(answer.status_code, 0, 0, answer.content))
+        assert not came.harm and not came.has_trace, (upload.what, came.harm, answer.text)
+
+
+@pytest.mark.parametrize(
+    "status, answer, harm",
+    [
+        (0, "", "no answer"),
+        (500, {"detail": "Something went wrong."}, "status 500"),
+        (503, {"detail": "Too busy."}, ""),
+        (422, {"detail": "x", "files": [{"file": "a", "reason": isolated.DEADLY}]}, isolated.DEADLY),
+        (200, [{"file": "a", "status": "failed", "reason": ""}], "status 200"),
+        (200, [{"file": GOOD, "status": "unreadable", "reason": ""}], "a good file was refused beside bad ones"),
+        (200, [{"file": GOOD, "status": "doubtful", "reason": ""}], ""),
+    ],
+)
+def test_the_siege_counts_what_is_harm(status, answer, harm):
+    upload = Upload("", b"", has_good=harm != "status 200" and status == 200)
+    came = outcome("", upload, Reply(status, 0, 0, json.dumps(answer).encode() if answer else b""))
+    assert (came.harm, came.has_trace) == (harm, False)
+
+
+def test_the_siege_finds_traces():
+    for sentence in ("KeyError: 'Rows'", 'File "/srv/model/cases.py", line 3', "Traceback (most recent call last)"):
+        body = json.dumps({"detail": "x", "files": [{"file": "a", "reason": sentence}]}).encode()
+        assert outcome("", Upload("", b""), Reply(422, 0, 0, body)).has_trace
+
+
+# names
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,6 +22,7 @@ FAULTS = {
     "abort": isolated.DEADLY,
     "faulty": isolated.DEADLY,
     "hang": isolated.TOO_SLOW,
+    "busy": isolated.TOO_SLOW,
     "hungry": isolated.TOO_HUNGRY,
 }
 

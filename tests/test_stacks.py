@@ -164,6 +164,13 @@ def test_a_file_that_ends_before_its_pixels_is_a_slice_that_is_missing():
     assert len(scan.slices) == 5 and [omission.count for omission in scan.omitted] == [1] and scan.doubts
 
 
+def test_a_file_that_its_tags_refuse_is_missing_from_its_series():
+    contents = series(SLICES, **WINDOW)
+    contents[3] = dicom(SLICES[3], ImagePositionPatient=[0, 0, 6], BodyPartExamined="KNEE", **WINDOW)
+    (scan,) = read_files(contents)
+    assert len(scan.slices) == 5 and "a knee" in scan.doubts[0]
+
+
 def test_a_file_that_a_decoder_died_of_is_missing_from_its_series():
     contents = series(SLICES, **WINDOW)
     ((_, scan),) = read_each([zipped(contents)], ["a.zip"], deaths={(0, 3): Death("It kills.", has_headers=True)})

@@ -179,13 +179,13 @@ def _add_series(upload: Upload, omitted: Sequence[Omission]) -> None:
     from .dicom import NO_IMAGE, series_of, stacks_of
 
     series = series_of(upload.instances)
-    readable = [files for files in series if not files[0].refusal]
+    readable = [files for files in series if any(not instance.refusal for instance in files)]
     lost = upload.damaged + sum(files[0].refusal == NO_IMAGE for files in series)
     if lost and len(readable) == 1:
         omitted = [*omitted, Omission(lost, DAMAGED_BESIDE)]
     for files in series:
         place, name = (files[0].number, files[0].place), of_several([instance.source.name for instance in files])
-        refusal = files[0].refusal
+        refusal = "" if files in readable else files[0].refusal
         try:
             stacks = [] if refusal else stacks_of(files)
         except UnreadableScan as error:

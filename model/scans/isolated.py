@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -26,20 +27,23 @@ from .names import shown_name
 from .reading import Looking, Plan
 from .worker import OUT_OF_MEMORY
 
-SECONDS = 10  # for one slice: the slowest file that the limits allow takes a third of it
-FILE_SECONDS = 60  # for all slices of one file
+SECONDS = 25  # for one slice, if nothing else is done meanwhile: `worker` limits what it takes of a processor
+FILE_SECONDS = 120  # for all slices of one file
 TICK = 0.25  # seconds between two looks at the clock
 START_SECONDS = 60  # for a process to import its libraries: one, and more where all cores are busy
 WORKER = f"{__package__}.worker"
 PROCESSES = 2  # reading at the same time; more would wait for the same cores
 MAX_REQUESTS = 200  # of one process: what native libraries leak is given back
-DEATH_SECONDS = 40  # that processes which died may cost one request: so many crashes, or four that were stopped
-CRASH_SECONDS = 1  # that a process costs which died at once: its successor's start
+DEATH_SECONDS = 40  # that processes which died may cost one request
+CRASH_SECONDS, STOPPED_SECONDS = 1, 10  # that one costs which died at once, or was stopped
 
 TOO_SLOW = "Reading this file took too long and was stopped. Export it again, with fewer or smaller slices."
 TOO_HUNGRY = "Reading this file needs too much memory and was stopped. Export it again, with fewer or smaller slices."
 DEADLY = "The file is damaged in a way that crashes its decoder. Export it again, or save the slice as PNG."
 TOO_MANY = "Not read, since too many other files of this upload stopped their decoder. Upload it without them."
+
+
+STOPPED = [getattr(signal, name) for name in ("SIGPROF", "SIGALRM") if hasattr(signal, name)]  # Unix
 
 
 class ReaderDied(Exception):
@@ -122,7 +126,7 @@ class Reader:
             answer = pickle.load(self._process.stdout)
         except (EOFError, pickle.UnpicklingError):  # the end of the pipe, perhaps in the middle of an answer
             code = self._process.wait()
-            if self._is_late:
+            if self._is_late or -code in STOPPED:
                 raise ReaderDied(TOO_SLOW) from None
             raise ReaderDied(TOO_HUNGRY if code == OUT_OF_MEMORY else DEADLY) from None
         with self._answered:
@@ -181,7 +185,7 @@ def read_each(
             if death.at is None:  # no file is to blame
                 raise RuntimeError("The process that reads has ended: see the log.") from death
             deaths[death.at.place] = Death(str(death), has_headers=death.at.is_decoded)
-            cost += SECONDS if str(death) == TOO_SLOW else CRASH_SECONDS
+            cost += STOPPED_SECONDS if str(death) == TOO_SLOW else CRASH_SECONDS
     planned = planned or {(number, 0, 0): name for number, name in enumerate(shown)}
     for key, name in planned.items():
         if key not in done:

@@ -1,8 +1,9 @@
 """Where a file's bytes come from: a path, memory, or an entry of an archive."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from io import DEFAULT_BUFFER_SIZE, BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,15 @@ class Source:
     def content(self) -> bytes:
         with self.open() as file:
             return file.read()
+
+
+class _File(BufferedReader):
+    """A file of which no more is asked than it has: room would be made for all that a lying header wants to be read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > DEFAULT_BUFFER_SIZE:
+            size = min(size, os.fstat(self.fileno()).st_size)
+        return super().read(size)
 
 
 def source_of(file: str | Path | bytes, name: str = "") -> Source:
@@ -58,7 +68,7 @@ def _size(path: Path) -> int:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return _File(FileIO(path))
     except IsADirectoryError:
         raise UnreadableScan("This is a folder, not a file. Choose the image files in it.") from None
     except FileNotFoundError:

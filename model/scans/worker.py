@@ -26,7 +26,8 @@ except ImportError:  # Windows: time is limited there, memory is not
 
 OUT_OF_MEMORY = 77  # exit code: memory was refused to Python
 MAX_ADDRESSES = 1200 * 2**20  # bytes: libraries take a third, the largest scan with its decoder's copies another
-ORPHAN_SECONDS = 30  # for one file if there is no server any more that would stop it
+ORPHAN_SECONDS = 30  # for one slice if there is no server any more that would stop it
+CPU_SECONDS = 10  # for one slice, of a processor: a busy server is no fault of the file
 
 
 def main() -> None:
@@ -41,9 +42,14 @@ def main() -> None:
         with contextlib.suppress(ValueError, OSError):  # a system that has the limit by name only
             resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESSES, MAX_ADDRESSES))
 
+    def limit(orphan_seconds: int, cpu_seconds: int) -> None:
+        """End the process by a signal when one of them is over, even within a decoder; 0 is never."""
+        if hasattr(signal, "setitimer"):
+            signal.alarm(orphan_seconds)
+            signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+
     def begin(place: Place, is_decoded: bool) -> None:
-        if hasattr(signal, "alarm"):
-            signal.alarm(ORPHAN_SECONDS)
+        limit(ORPHAN_SECONDS, CPU_SECONDS)
         send(Looking(place, is_decoded))
 
     def send(message: object) -> None:
@@ -55,9 +61,9 @@ def main() -> None:
         while True:
             arguments = pickle.load(sys.stdin.buffer)
             for entry in read_each(**arguments, begin=begin, plan=lambda names: send(Plan(names))):
-                if hasattr(signal, "alarm"):
-                    signal.alarm(0)  # whoever asked takes it when it is wanted
+                limit(0, 0)  # whoever asked takes it when it is wanted
                 send(entry)
+            limit(0, 0)
             send(None)
     except (EOFError, BrokenPipeError):  # the server is gone
         os._exit(0)

@@ -8,14 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 BOUNDARY = "----load"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 class Reply(NamedTuple):
-    """One answer: the status (0 if the connection broke), seconds it took, Retry-After in seconds (0 if none)."""
+    """One answer: the status (0 if the connection broke), seconds it took, Retry-After in seconds (0 if none), body."""
 
     status: int
     seconds: float
     retry_after: float
+    body: bytes = b""
 
 
 def form(name: str, content: bytes) -> bytes:
@@ -24,12 +26,12 @@ def form(name: str, content: bytes) -> bytes:
     return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def post(path: str, body: bytes, address: str) -> bytes:
+def post(path: str, body: bytes, address: str, content_type: str = FORM) -> bytes:
     """A whole request as if a trusted proxy had passed it on for `address`."""
     return (
         f"POST {path} HTTP/1.1\r\nHost: load\r\nX-Forwarded-For: {address}\r\n"
-        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode("latin-1") + body
 
 
 def get(path: str) -> bytes:
@@ -48,17 +50,16 @@ class Client:
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self.port)
             reader, writer = self._streams
-            writer.write(request)
-            await writer.drain()
+            writer.write(request)  # not waited for: the answer may come before all is sent
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-            await reader.readexactly(int(fields.get("content-length", 0)))
+            body = await reader.readexactly(int(fields.get("content-length", 0)))
             if fields.get("connection") == "close":
                 await self.close()
         except (OSError, asyncio.IncompleteReadError):
             await self.close()
             return Reply(0, time.perf_counter() - start, 0)
-        return Reply(int(head.split(" ", 2)[1]), time.perf_counter() - start, float(fields.get("retry-after", 0)))
+        return Reply(int(head.split(" ", 2)[1]), time.perf_counter() - start, float(fields.get("retry-after", 0)), body)
 
     async def close(self) -> None:
         if self._streams:

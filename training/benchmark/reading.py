@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from model import scans
-from model.scans import isolated
+from model.scans import isolated, worker
 
 from ..hardware import describe
 from . import memory
@@ -40,7 +40,7 @@ def benchmark(folder: Path, quick: bool = False) -> dict:
     return {
         "largest": [median_row(rows) for rows in zip(*rounds, strict=True)],
         "isolation": [measure_isolation(what, make, folder) for what, make in ORDINARY.items()],
-        "limit_seconds": isolated.SECONDS,
+        "limit_seconds": worker.CPU_SECONDS,
         "rounds": len(rounds),
         "hardware": describe(torch.device("cpu")),
     }

@@ -90,6 +90,8 @@ def _decoded(file: BinaryIO, instance: Instance, index: int) -> np.ndarray:
     _, rows, columns = instance.shape
     length = rows * columns * bits_of_pixel(instance.header) // 8
     frame = instance.pixels.frame(file, index, length)
+    if not frame:
+        raise UnreadableScan(DAMAGED)
     little_endian = instance.header.original_encoding[1]
     if instance.pixels.keyword in FLOATS:
         kind = np.dtype(FLOATS[instance.pixels.keyword]).newbyteorder("<" if little_endian else ">")

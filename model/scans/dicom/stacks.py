@@ -96,15 +96,18 @@ def series_of(instances: Sequence[Instance]) -> list[list[Instance]]:
     size, lie in parallel, and at even distances.
     """
     by_uid: dict[Hashable, list[Instance]] = defaultdict(list)
-    patients: dict[Hashable, set[int]] = defaultdict(set)
-    uids = [text(instance.header, "SeriesInstanceUID") or (instance.number, instance.place) for instance in instances]
-    for uid, instance in zip(uids, instances, strict=True):
-        patients[uid] |= {instance.patient} - {0}
-    for uid, instance in zip(uids, instances, strict=True):
-        by_uid[uid, instance.patient if len(patients[uid]) > 1 else 0, instance.refusal].append(instance)
-    whole = [files for files in by_uid.values() if len(files) > 1 or files[0].shape[0] > 1]
+    for instance in instances:
+        by_uid[text(instance.header, "SeriesInstanceUID") or (instance.number, instance.place)].append(instance)
+    by_patient: dict[Hashable, list[Instance]] = defaultdict(list)
+    for uid, files in by_uid.items():
+        is_shared = len({instance.patient for instance in files} - {0}) > 1
+        is_readable = any(not instance.refusal for instance in files)
+        for instance in files:
+            refusal = "" if is_readable else instance.refusal
+            by_patient[uid, instance.patient if is_shared else 0, refusal].append(instance)
+    whole = [files for files in by_patient.values() if len(files) > 1 or files[0].shape[0] > 1]
     alike: dict[Hashable, list[Instance]] = defaultdict(list)
-    for files in by_uid.values():
+    for files in by_patient.values():
         if len(files) == 1 and files[0].shape[0] == 1:
             alike[_described(files[0])].append(files[0])
     for files in alike.values():
@@ -142,6 +145,8 @@ def stacks_of(files: Sequence[Instance]) -> list[Stack]:
     frames, refused = [], Counter()
     for instance in _without_copies(files):
         try:
+            if instance.refusal:
+                raise UnreadableScan(instance.refusal)
             check_image(instance)
             frames += [Frame(instance, index) for index in range(instance.shape[0])]
         except UnreadableScan as error:

@@ -12,7 +12,7 @@ from pydicom.uid import (
     UltrasoundMultiFrameImageStorage,
 )
 
-from .values import text, value
+from .values import text, texts, value
 
 MODALITIES = {  # PS3.3, C.7.3.1.1.1, those that a hospital's export may hold
     "CT": "a CT scan",
@@ -101,6 +101,10 @@ OTHER_PARTS = {  # how a word of Body Part Examined ends (PS3.16, annex L; "CSPI
     "EXTREMITY": "an arm or a leg",
 }
 NO_IMAGE = "This DICOM file holds no image. Upload the image files of the series."
+MOSAIC = (
+    "By its tags this DICOM file is a mosaic: many slices tiled in one picture. Convert the series with dcm2niix and "
+    "upload the NIfTI file."
+)
 DIRECTORY = "This is the table of contents of a disc (DICOMDIR). Upload the image files beside it, or a ZIP."
 
 
@@ -112,6 +116,8 @@ def refusal(header: Dataset) -> str:
     shown = CLASSES.get(text(header, "SOPClassUID")) if modality in ADMITTED else _named(modality)
     if shown:
         return f"By its tags this DICOM file is {shown}, not an MR scan of the head. Upload the MR series."
+    if "MOSAIC" in texts(header, "ImageType"):
+        return MOSAIC
     part = _other_part(text(header, "BodyPartExamined"))
     if part:
         return f"By its tags this MR scan shows {part}, not the head. Upload a scan of the head."

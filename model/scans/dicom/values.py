@@ -11,9 +11,16 @@ def value(data: Dataset | None, keyword: str) -> object:
     try:
         found = data.get(keyword) if data is not None else None
     except Exception:  # pydicom converts when asked, and raises whatever the conversion does
-        raw = data.get_item(keyword).value
-        found = raw.decode("latin-1").strip(" \0").split("\\") if isinstance(raw, bytes) else None
+        found = _as_text(data, keyword)
     return None if isinstance(found, str | bytes | Iterable) and not len(found) else found
+
+
+def _as_text(data: Dataset, keyword: str) -> list[str] | None:
+    try:
+        raw = data.get_item(keyword).value
+    except Exception:  # here, too
+        return None
+    return raw.decode("latin-1").strip(" \0").split("\\") if isinstance(raw, bytes) else None
 
 
 def texts(data: Dataset | None, keyword: str) -> list[str]:
