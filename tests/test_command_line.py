@@ -3,18 +3,29 @@
 import csv
 import io
 import json
+import math
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.uid import MediaStorageDirectoryStorage
 
-from model import CLASSES
-from model.__main__ import main
+from model import CLASSES, scans
+from model.__main__ import _answers, main
+from model.cases import ANSWERED
+from model.classifier import TumorClassifier
+from model.folders import files_below, units
+from model.scans import limits
+from model.scans.reading import read_each
 from model.spreadsheet import COLUMNS, ROUNDED
+from tests.dicom_files import dicom, series, slice_12_bit
+from tests.folders import BROKEN_SCANS, NO_SCANS
 from tests.server import REPOSITORY, write_random_weights
 
 
@@ -95,6 +106,107 @@ def test_a_folder_stands_for_the_files_in_it_by_name(run, files, tmp_path):
     _, out = run(str(tmp_path), "--json")
     found = dict.fromkeys(entry["file"] for entry in json.loads(out))
     assert list(found) == ["a.png", "b.tif", "c.png"]
+
+
+# a folder of any size, and what lies in it
+
+
+def disc(folder, files):
+    """Write contents by path below `folder`, and a table of contents as on every disc."""
+    table = dicom(slice_12_bit(), SOPClassUID=MediaStorageDirectoryStorage, SeriesInstanceUID=None)
+    for name, content in {"DICOMDIR": table, **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_what_is_no_scan_in_a_folder_costs_neither_a_row_nor_the_exit_code(random_weights, tmp_path, capsys):
+    scan = {f"IMAGES/IM{i}": content for i, content in enumerate(series([slice_12_bit(k) for k in range(3)]))}
+    folder = disc(tmp_path / "disc", scan | NO_SCANS)
+    assert main([str(folder), "--json", "--weights", random_weights]) == 0
+    printed = capsys.readouterr()
+    (entry,) = json.loads(printed.out)
+    assert len(entry["slices"]) == 3
+    assert printed.err == f"{len(NO_SCANS) + 1} files that are no scans were passed over.\n"
+    named = [str(folder / name) for name in ("report.txt", "autorun.inf", "DICOMDIR")]
+    assert main([*named, "--json", "--weights", random_weights]) == 1
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)) == 3 and not printed.err
+
+
+def test_what_might_be_a_damaged_scan_in_a_folder_gets_a_row(run, tmp_path):
+    code, out = run(str(disc(tmp_path / "disc", BROKEN_SCANS)), "--json")
+    entries = json.loads(out)
+    assert code == 1 and {entry["status"] for entry in entries} == {"unreadable"}
+    assert sorted(entry["file"] for entry in entries) == sorted(BROKEN_SCANS)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(random_weights, tmp_path, monkeypatch, capsys):
+    def denied(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert main([str(tmp_path), "--weights", random_weights]) == 2
+    assert "cannot be listed: permission denied" in capsys.readouterr().err
+
+
+def test_each_answer_is_there_before_the_next_file_is_read(random_weights, files, tmp_path):
+    later = tmp_path / "later.png"
+    answers = _answers(TumorClassifier.from_folder(random_weights), [Path(files[0]), later], set())
+    assert next(answers)["file"] == "c.png"
+    shutil.copy(files[0], later)  # it was not there before
+    assert next(answers)["status"] in ANSWERED
+
+
+def test_limits_of_an_upload_do_not_hold_for_what_is_read_one_at_a_time(files, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_FILES", 1)
+    monkeypatch.setattr(limits, "MAX_BYTES_AT_ONCE", 1)
+    readable = [files[0], files[2]]
+    assert not any(isinstance(entry, scans.Scan) for entry in scans.read_all(readable))
+    assert [len(scan.slices) for _, scan in read_each(readable, most_bytes=math.inf)] == [1, 2]
+
+
+STUDIES = {  # tags of each of six files
+    "two series": [{"SeriesInstanceUID": f"1.2.{i % 2}"} for i in range(6)],
+    "a UID for each slice": [{"SeriesInstanceUID": f"1.2.{i}", "SeriesNumber": 3} for i in range(6)],
+    "no UID": [{"SeriesInstanceUID": None, "SeriesNumber": 3} for i in range(6)],
+    "no UID, no study": [{"SeriesInstanceUID": None, "StudyInstanceUID": None} for i in range(6)],
+    "two of a UID for each slice": [{"SeriesInstanceUID": f"1.2.{i}", "SeriesNumber": i // 3} for i in range(6)],
+    "two patients": [{"PatientID": f"{i // 3}"} for i in range(6)],
+}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_files_are_read_together_as_in_one_upload(tmp_path, study):
+    """Whatever folders they lie in, and with a picture among them."""
+    tags = STUDIES[study]
+    contents = [
+        dicom(slice_12_bit(i), InstanceNumber=i + 1, ImagePositionPatient=[0, 0, 2 * i], **each)
+        for i, each in enumerate(tags)
+    ]
+    places = {f"{'ab'[i % 2]}/{i}": content for i, content in enumerate(contents)}
+    files = list(files_below(disc(tmp_path / "disc", places)))
+    grouped = units(files)
+    assert sorted(file for unit in grouped for file in unit) == files
+    apart = [entry for unit in grouped for entry in scans.read_all(unit)]
+    together = scans.read_all(files)
+    slices = [
+        sorted(len(entry.slices) for entry in found if isinstance(entry, scans.Scan)) for found in (apart, together)
+    ]
+    assert slices[0] == slices[1] and sum(slices[0]) == len(tags)
+
+
+def test_a_damaged_file_is_missing_from_the_only_series_of_its_folder(tmp_path):
+    contents = series([slice_12_bit(k) for k in range(3)])
+    cut = contents[1][:300]  # within its first tags
+    folder = disc(tmp_path, {"a/1": contents[0], "a/2": cut, "a/3": contents[2], "b/1": cut})
+    grouped = units(file for file in files_below(folder) if file.name != "DICOMDIR")
+    assert [[f"{file.parent.name}/{file.name}" for file in unit] for unit in grouped] == [
+        ["a/1", "a/2", "a/3"],
+        ["b/1"],
+    ]
+    scan = next(entry for entry in scans.read_all(grouped[0]) if isinstance(entry, scans.Scan))
+    assert scan.doubts
 
 
 def test_the_exit_code_is_0_only_if_every_file_was_read(run, files):

@@ -49,7 +49,7 @@ def test_a_valid_file_is_read(tmp_path, kind):
 def test_a_file_cut_off_after_any_kilobyte_is_read_or_refused(tmp_path, kind):
     content = VALID[kind]()
     half = settle(tmp_path, content[: len(content) // 2])
-    assert not was_read(half) or half[0].notes  # that there was more
+    assert not was_read(half) or half[0].notes or half[0].doubts  # that there was more
     for length in range(0, len(content), KILOBYTE):
         settle(tmp_path, content[:length])
 

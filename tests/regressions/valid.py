@@ -33,6 +33,13 @@ def picture(file_format: str, pixels: np.ndarray, pages: int = 1, **options) -> 
     return buffer.getvalue()
 
 
+def animated_png(frames: int = 3) -> bytes:
+    buffer = io.BytesIO()
+    first, *others = [Image.fromarray((drawn(48, seed) // 16).astype(np.uint8)) for seed in range(frames)]
+    first.save(buffer, "PNG", save_all=True, append_images=others)
+    return buffer.getvalue()
+
+
 def zipped_series(slices: int = 4) -> bytes:
     """Slices of one series in a folder of an archive, last one first."""
     buffer = io.BytesIO()
@@ -56,6 +63,8 @@ VALID: dict[str, Callable[[], bytes]] = {
     "TIFF, float": lambda: picture("TIFF", drawn(48).astype(np.float32)),
     "BMP": lambda: picture("BMP", in_8_bits()),
     "WebP": lambda: picture("WEBP", in_8_bits(128), lossless=True),
+    "GIF": lambda: picture("GIF", in_8_bits()),
+    "PNG, animated": animated_png,
     **{
         f"DICOM, {syntax}": lambda syntax=syntax: dicom(
             in_8_bits(64) if syntax == "JPEG Baseline" else drawn(48), syntax
