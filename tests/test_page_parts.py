@@ -227,11 +227,11 @@ def test_over_the_bound_the_longest_unseen_goes_but_never_the_newest():
 def test_what_a_sitting_takes_counts_every_array_once():
     sitting = Sitting([case(), Case("b", "unreadable", "It is empty.", 0.0, NOW)], None)
     assert sitting.nbytes == PIXELS.nbytes
-    sitting.view("")  # 8-bit slices are their own pictures
-    sitting.planes()
+    sitting.view(0, "")  # 8-bit slices are their own pictures
+    sitting.planes(0)
     assert sitting.nbytes == PIXELS.nbytes
     deep = Sitting([case(slices=[PIXELS.astype(np.uint16)])], None)
-    deep.view("")
+    deep.view(0, "")
     assert deep.nbytes == 3 * PIXELS.nbytes
 
 
