@@ -96,9 +96,10 @@ def while_shown(session: str, look: Look | None, steps: Iterable[dict], gone: di
 
 
 def turn(session: str, look: Look, new: Look, show: Callable[[Look], dict]) -> Iterator[dict]:
-    """`show` the session `new`, if it still looks at `look`."""
+    """`show` the session `new`, if it still looks at `look` once that is made."""
+    changes = on_page(show(new))
     if sittings.replace(session, look, new):
-        yield from while_shown(session, new, (on_page(show(new)) for _ in range(1)))
+        yield changes
 
 
 def of_open_case(request: gr.Request, steps: Callable[[Look], Iterable[dict]], gone: dict | None = None) -> dict:
@@ -187,7 +188,7 @@ def _turn_to(session: str, index: int | None, show: Callable[[Look], dict]) -> d
     look = sittings.get(session)
     if look is None:
         return on_page(views.gone())
-    if not look.sitting.cases:  # another answer is being made
+    if (index or 0) >= len(look.sitting.cases) or len(look.sitting.cases) == 1:  # asked of an answer that is replaced
         return gr.skip()
     return next(turn(session, look, Look(look.sitting, index), show), gr.skip())
 
