@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image
 
 import app
@@ -21,7 +21,7 @@ from model import overlay
 from model.quantization import make_config
 from model.scans import Scan, Unreadable
 from page import case_report, navigator, views
-from page.sittings import Sittings
+from page.sittings import Sitting, Sittings
 from tests.predictions import prediction
 
 SIDE = 64  # of the smallest volume that can be cut
@@ -31,7 +31,9 @@ DARKEST, GRAYS = 20, 200  # a case's gray tells it from the others
 PLANES = ("axial", "coronal", "sagittal")
 SLOW = ("case", "batch_of", "batch_again", "volume", "slice_of")  # of `views`: where something may come in between
 COMPONENTS = {component: name for name, component in app.components.items()}
-MEANWHILE = st.sampled_from((None, None, "back", "close", "expire", 0, 1))  # done while a handler works; a number opens
+MEANWHILE = st.sampled_from(
+    (*5 * (None,), *2 * ("back", 0, 1, 2), "close", "expire")
+)  # done while a handler works; a number opens
 
 
 def scan_of(gray: int, slices: int) -> Scan:
@@ -184,6 +186,19 @@ class Visitors(RuleBasedStateMachine):
             found = [self.new_scan(1 if kind == "slice" else SIDE) for _ in range({"two": 2, "three": 3}.get(kind, 1))]
             run.reading.set_result([Unreadable("bad", "It is empty.")] if kind == "unreadable" else found)
 
+    @initialize()
+    def begin_with_a_batch(self):
+        for visitor in range(2):
+            self.answered(visitor, "two")
+
+    @rule(visitor=visitors, kind=st.sampled_from(("volume", "two", "three")))
+    def answered(self, visitor, kind):
+        page = self.pages[visitor]
+        self.upload(visitor)
+        self.read(visitor, kind)
+        while "upload" in page.runs:
+            self.go_on(page, "upload")
+
     @rule(visitor=visitors, number=st.integers(0, 1))
     def example(self, visitor, number):
         chosen = SimpleNamespace(selected_index=number)
@@ -237,12 +252,17 @@ class Visitors(RuleBasedStateMachine):
         look = app.sittings.get(page.request.session_hash)
         assert page.saved is None or page.saved == look.case.name
 
-    @rule(visitor=visitors)
+    @rule(visitor=visitors, what=st.sampled_from(("close", "expire", *10 * ("wait",))))
+    def leave(self, visitor, what):
+        if what == "close":
+            self.close(visitor)
+        if what == "expire":
+            self.expire()
+
     def close(self, visitor):
         app.forget(self.pages[visitor].request)
         self.pages[visitor] = self.new_page()
 
-    @rule()
     def expire(self):
         self.now += SECONDS + 1
 
@@ -265,6 +285,18 @@ class Visitors(RuleBasedStateMachine):
                 assert {f"case-{pixels[0, 0]}" for pixels in view.pictures} == {look.sitting.cases[index].name}
             for index, cuts in look.sitting.cuts.items() if look else ():
                 assert {f"case-{cut.slices[0][0, 0]}" for cut in cuts.values()} == {look.sitting.cases[index].name}
+
+
+def test_what_a_generator_said_last_is_not_sent_again_and_one_that_says_nothing_blanks_nothing():
+    assert list(app.sent_once(lambda *_: iter(["an answer"]))()) == ["an answer", gr.skip()]
+    assert list(app.sent_once(app.classify_upload)(None, None)) == [gr.skip()]
+
+
+def test_what_was_asked_later_is_not_replaced_by_what_took_longer():
+    sittings, earlier, later = Sittings(SECONDS, 0), Sitting(), Sitting()
+    assert sittings.put("session", later)
+    assert sittings.put("session", earlier) is None and sittings.has_later("session", earlier)
+    assert sittings.get("session").sitting is later
 
 
 TestVisitors = Visitors.TestCase
