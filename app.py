@@ -16,7 +16,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import wraps
 from pathlib import Path
 
 from page import uploads
@@ -79,11 +78,14 @@ def while_shown(session: str, look: Look | None, steps: Iterable[dict], gone: di
 
     As soon as the session looks at something else, none of them appears any more. If that is of the same sitting, the
     steps are still taken, since what they make is kept; else they are broken off. `gone` is shown if nothing is left.
+
+    A generator's last changes are sent again by Gradio as it ends: so the last are none once they are not looked at.
     """
     gone = on_page(views.gone()) if gone is None else gone
     if look is None:
         yield gone
         return
+    is_shown = True
     for changes in steps:
         now = sittings.get(session)
         if now is look:
@@ -91,8 +93,13 @@ def while_shown(session: str, look: Look | None, steps: Iterable[dict], gone: di
         elif now is None:
             yield gone
             return
-        elif now.sitting is not look.sitting:
+        elif is_shown:
+            is_shown = False
+            yield gr.skip()
+        if now.sitting is not look.sitting:
             return
+    if is_shown and sittings.get(session) is not look:
+        yield gr.skip()
 
 
 def turn(session: str, look: Look, new: Look, show: Callable[[Look], dict]) -> Iterator[dict]:
@@ -100,6 +107,8 @@ def turn(session: str, look: Look, new: Look, show: Callable[[Look], dict]) -> I
     changes = on_page(show(new))
     if sittings.replace(session, look, new):
         yield changes
+    if sittings.get(session) is not new:
+        yield gr.skip()  # last, as in `while_shown`
 
 
 def of_open_case(request: gr.Request, steps: Callable[[Look], Iterable[dict]], gone: dict | None = None) -> dict:
@@ -113,6 +122,7 @@ def of_open_case(request: gr.Request, steps: Callable[[Look], Iterable[dict]], g
 def classify_upload(files: list[str] | None, request: gr.Request) -> Iterator[dict]:
     """Say beside the drop zone if the file is no scan, and leave the last answer as it is; else show the answer."""
     if not files:  # a second upload, taken away with the first one
+        yield gr.skip()  # a generator without any changes would blank the page
         return
     session, asked = request.session_hash, Sitting()  # now: what is asked for while this is read has the last word
     doing, begun = f"Reading {many(len(files), 'file')} …", []
@@ -136,7 +146,9 @@ def classify_upload(files: list[str] | None, request: gr.Request) -> Iterator[di
 
 def classify_example(chosen: gr.Gallery, request: gr.Request) -> Iterator[dict]:
     """Answer for the example that is selected by now: `gr.SelectData` would repeat the click that began to wait."""
-    if chosen.selected_index is not None:  # an upload has come between
+    if chosen.selected_index is None:  # an upload has come between
+        yield gr.skip()
+    else:
         asked = Sitting()
         yield from answer([examples.scan(chosen.selected_index)], request.session_hash, asked)
 
@@ -209,6 +221,7 @@ def show_plane(cut: str, request: gr.Request) -> Iterator[dict]:
     session = request.session_hash
     look = sittings.get(session)
     if look and look.opened is None:  # as in `of_open_case`
+        yield gr.skip()
         return
     yield from while_shown(session, look, look and _cut(look, cut))
     if look and look.sitting.view(look.opened, cut):
@@ -264,20 +277,6 @@ def predict(files: list[str] | None) -> list[dict]:
         return report.entries(served.wait(), paths(files))
     except ModelMissing as error:
         raise gr.Error(str(error), print_exception=False) from error
-
-
-def sent_once(handler: Callable[..., Iterator[dict]]) -> Callable[..., Iterator[dict]]:
-    """What Gradio gets of a generator, whose last changes it sends again as it ends, when something else may be shown.
-
-    Of one that has no changes at all it would blank every component.
-    """
-
-    @wraps(handler)
-    def handle(*values: object) -> Iterator[dict]:
-        yield from handler(*values)
-        yield gr.skip()
-
-    return handle
 
 
 # On a phone the answer lies below the examples; a problem with the file shows where the finger was.
@@ -367,13 +366,13 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
     by_readers, by_model = ({"concurrency_id": name, "concurrency_limit": AT_ONCE} for name in ("readers", "model"))
     last = quiet | {"trigger_mode": "always_last"}  # of what is asked during an answer, the last is answered next
     for asked in (
-        upload.upload(sent_once(classify_upload), upload, [upload, gallery, *shown], **by_readers, **last),
-        gallery.select(sent_once(classify_example), gallery, shown, **by_model, **last),
+        upload.upload(classify_upload, upload, [upload, gallery, *shown], **by_readers, **last),
+        gallery.select(classify_example, gallery, shown, **by_model, **last),
         overview.select(open_case, None, shown, queue=False, **quiet),
         back.click(go_back, None, shown, queue=False, **quiet),
     ):
         asked.then(js=SCROLL_TO_ANSWER, api_visibility="private")
-    plane.input(sent_once(show_plane), plane, shown, **by_model, **last)
+    plane.input(show_plane, plane, shown, **by_model, **last)
     way.change(show_slice, [way, plane], [verdict, figures, details], queue=False, **last)
     save.select(make_report, [way, plane], save, **quiet)
     blocks.load(say_which_weights, None, [weights, about_model], queue=False, **quiet)
