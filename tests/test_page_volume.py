@@ -143,15 +143,15 @@ def test_other_planes_are_cut_from_the_volume(visit, app_server, classifier, nif
 
 
 GATED = """
-import time
-from pathlib import Path
 import app
+from pathlib import Path
+from time import sleep
 
 def classify(classifier, found, classified=app.classify):
     for step in classified(classifier, found):
-        while found[0].plane == "coronal" and not Path("{gate}").exists():
-            time.sleep(0.05)
         yield step
+        while found[0].plane == "coronal" and not Path("{gate}").exists():
+            sleep(0.05)
 
 app.classify = classify
 app.launch()

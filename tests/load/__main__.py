@@ -59,7 +59,7 @@ def main() -> None:
         _row("one client, 512-pixel JPEG", _alone(port))
         _row(f"{options.clients} clients for {options.seconds} s", _crowd(port, process.pid, options, bare))
         _row(f"{VISITORS} visitors of the page click an example at once", _visitors(port, options.rounds))
-        row = f"the same, while {UPLOADS} others upload {LARGE[0]} slices of {LARGE[1]} pixels"
+        row = f"the same, after {UPLOADS} others have uploaded {LARGE[0]} slices of {LARGE[1]} pixels"
         _row(row, _visitors(port, options.rounds, UPLOADS, volume(*LARGE)))
         _row(f"memory over {options.requests:,} requests", _memory(port, process.pid, options.requests))
     _row(f"the same clients, {REPLICAS} replicas on these cores", _replicas(options, bare))

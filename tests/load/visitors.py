@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -19,7 +19,7 @@ _sessions = count()
 def seconds_to_examples(port: int, chosen: Sequence[int], uploads: int = 0, upload: bytes = b"") -> list[float]:
     """Visitors click an example each, all at once: seconds until each has its answer.
 
-    So many other visitors send `upload`, a NIfTI volume, at the same moment.
+    So many other visitors have sent `upload`, a NIfTI volume, just before.
     """
     (gallery, clicked), (_, sent) = _event(port, "examples", "select"), _event(port, "upload", "upload")
     together = threading.Barrier(len(chosen) + uploads)
@@ -29,11 +29,10 @@ def seconds_to_examples(port: int, chosen: Sequence[int], uploads: int = 0, uplo
         return _seconds_to_answer(port, clicked, [{**gallery, "selected_index": number}], examples.FILES[number].name)
 
     def send(_: int) -> float:
-        together.wait()
         body = form("volume.nii", upload)
         (path,) = json.loads(_asked(port, "/gradio_api/upload", body, f"multipart/form-data; boundary={BOUNDARY}"))
         file = {"path": path, "orig_name": "volume.nii", "meta": {"_type": "gradio.FileData"}}
-        return _seconds_to_answer(port, sent, [[file]], "volume.nii")
+        return _seconds_to_answer(port, sent, [[file]], "volume.nii", together.wait)
 
     with ThreadPoolExecutor(len(chosen) + uploads) as pool:
         others = [pool.submit(send, number) for number in range(uploads)]
@@ -43,11 +42,14 @@ def seconds_to_examples(port: int, chosen: Sequence[int], uploads: int = 0, uplo
     return seconds
 
 
-def _seconds_to_answer(port: int, event: int, data: list, name: str) -> float:
+def _seconds_to_answer(
+    port: int, event: int, data: list, name: str, asked_for: Callable[[], object] = lambda: None
+) -> float:
     session = f"visitor-{next(_sessions)}"
     start = time.perf_counter()
     asked = {"fn_index": event, "session_hash": session, "data": data, "event_data": None, "trigger_id": None}
     _asked(port, "/gradio_api/queue/join", json.dumps(asked).encode())
+    asked_for()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("GET", f"/gradio_api/queue/data?session_hash={session}")
     answered = None
