@@ -13,7 +13,8 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from model.serving import ModelMissing, ServedModel
 from model.wording import many
 from page import cards, case_report, examples, navigator, pictures, report_link, texts, views
 from page.about import about
-from page.sittings import Sitting, Sittings
+from page.sittings import Look, Sitting, Sittings
 from page.theme import THEME
 from service.api import create_api
 from service.shutdown import server_of
@@ -42,6 +43,7 @@ MAX_KEPT_BYTES = 1 << 30  # of all visitors' scans together: what a small server
 SWEEP_SECONDS = 60
 READING_SECONDS = 0.3  # between two looks at how far reading is
 LOADING_SECONDS = 0.3  # between two looks whether the model is loaded
+AT_ONCE = (os.cpu_count() or 1) + 1  # answers to uploads, and as many to what is read already: nobody blocks the others
 
 served = ServedModel()
 readers = ThreadPoolExecutor(isolated.PROCESSES)
@@ -71,14 +73,67 @@ async def say_which_weights() -> tuple[str, str]:
     return cards.weights(served.origin), about(folder, served.origin)
 
 
+def while_shown(session: str, look: Look | None, steps: Iterable[dict], gone: dict | None = None) -> Iterator[dict]:
+    """The changes of `steps`, made of what `look` is at; all that takes its time gets to the page through here.
+
+    As soon as the session looks at something else, none of them appears any more. If that is of the same sitting, the
+    steps are still taken, since what they make is kept; else they are broken off. `gone` is shown if nothing is left.
+
+    A generator's last changes are sent again by Gradio as it ends: so the last are none once they are not looked at.
+    """
+    gone = on_page(views.gone()) if gone is None else gone
+    if look is None:
+        yield gone
+        return
+    is_shown = True
+    for changes in steps:
+        now = sittings.get(session)
+        if now is look:
+            yield changes
+        elif now is None:
+            yield gone
+            return
+        elif is_shown:
+            is_shown = False
+            yield gr.skip()
+        if now.sitting is not look.sitting:
+            return
+    if is_shown and sittings.get(session) is not look:
+        yield gr.skip()
+
+
+def turn(session: str, look: Look, new: Look, show: Callable[[Look], dict]) -> Iterator[dict]:
+    """`show` the session `new`, if it still looks at `look` once that is made."""
+    changes = on_page(show(new))
+    if sittings.replace(session, look, new):
+        yield changes
+    if sittings.get(session) is not new:
+        yield gr.skip()  # last, as in `while_shown`
+
+
+def of_open_case(request: gr.Request, steps: Callable[[Look], Iterable[dict]], gone: dict | None = None) -> dict:
+    """The first change that `steps` makes of the open case, if there is one; see `while_shown`."""
+    look = sittings.get(request.session_hash)
+    if look and look.opened is None:  # all are looked at, or another answer is being made
+        return gr.skip()
+    return next(while_shown(request.session_hash, look, look and steps(look), gone), gr.skip())
+
+
 def classify_upload(files: list[str] | None, request: gr.Request) -> Iterator[dict]:
     """Say beside the drop zone if the file is no scan, and leave the last answer as it is; else show the answer."""
     if not files:  # a second upload, taken away with the first one
+        yield gr.skip()  # a generator without any changes would blank the page
         return
+    session, asked = request.session_hash, Sitting()  # now: what is asked for while this is read has the last word
     doing, begun = f"Reading {many(len(files), 'file')} …", []
     reading = readers.submit(isolated.read_all, paths(files), begin=begun.append)
     while not wait([reading], READING_SECONDS).done:
-        yield {problem: cards.progress(doing, len(begun), 2 * len(files))}  # each is looked at, then read
+        if sittings.has_later(session, asked):
+            reading.cancel()
+            yield {problem: "", upload: None}
+            return
+        done = sum(min(times, 2) for times in Counter(begun).values())  # each is looked at, then read: frame by frame
+        yield {problem: cards.progress(doing, done, 2 * len(files))}
     if reading.exception():  # unforeseen: its text is for the log, but nobody must be left waiting
         yield {problem: cards.problem(many(len(files), "file"), texts.NO_READING), upload: None}
     found = reading.result()
@@ -86,99 +141,127 @@ def classify_upload(files: list[str] | None, request: gr.Request) -> Iterator[di
         yield {problem: cards.problem(*found[0]), upload: None}
         return
     yield {upload: None, gallery: gr.Gallery(selected_index=None)}  # ready for the next, once: it may come at any time
-    yield from answer(found, request.session_hash)
+    yield from answer(found, session, asked)
 
 
 def classify_example(chosen: gr.Gallery, request: gr.Request) -> Iterator[dict]:
     """Answer for the example that is selected by now: `gr.SelectData` would repeat the click that began to wait."""
-    if chosen.selected_index is not None:  # an upload has come between
-        yield from answer(isolated.read_all([examples.FILES[chosen.selected_index]]), request.session_hash)
+    if chosen.selected_index is None:  # an upload has come between
+        yield gr.skip()
+    else:
+        asked = Sitting()
+        yield from answer([examples.scan(chosen.selected_index)], request.session_hash, asked)
 
 
-def answer(found: Sequence[scans.Scan | scans.Unreadable], session: str) -> Iterator[dict]:
-    """Show what was read, then how far the answer is, then the answer."""
+def answer(
+    found: Sequence[scans.Scan | scans.Unreadable], session: str, asked: Sitting | None = None
+) -> Iterator[dict]:
+    """Show what was read, then how far the answer is, then the answer; unless something was `asked` for later."""
+    asked = asked or Sitting()
+    waiting = sittings.put(session, asked)
+    if waiting is None:
+        yield {problem: ""}
+        return
+    made = Sitting(number=asked.number)  # nobody looks at it before it is whole
+    yield from while_shown(session, waiting, _classify(found, made))
+    if len(made.cases) == len(found):  # else there is no model, or nobody waits any more
+        new, show = (Look(made, 0), views.case) if len(found) == 1 else (Look(made), views.batch_of)
+        yield from turn(session, waiting, new, show)
+
+
+def _classify(found: Sequence[scans.Scan | scans.Unreadable], made: Sitting) -> Iterator[dict]:
+    """Fill `made`."""
     total = sum(len(one.slices) for one in found if isinstance(one, scans.Scan))
     doing = f"Looking at {many(total, 'slice')} …"
     yield on_page(views.waiting(found, doing if served.is_loaded else "The model is loading …"))
     try:
-        model = served.wait()
+        made.classifier = served.wait()
     except ModelMissing:
         yield on_page(views.no_model(found[0].name if len(found) == 1 else many(len(found), "scan")))
         return
-    cases = []
-    for answered, case in classify(model, found):
+    for answered, case in classify(made.classifier, found):
         if case:
-            cases.append(case)
+            made.cases.append(case)
         elif total > 1:
             yield {verdict: cards.progress(doing, answered, total)}
-    sitting = Sitting(cases, model)
-    sittings.put(session, sitting)
-    one = len(cases) == 1
-    yield on_page(views.case(sitting, model) if one else views.batch_of(cases, model.version))
 
 
 def open_case(event: gr.EventData, request: gr.Request) -> dict:
     """One scan of many."""
-    sitting = sittings.get(request.session_hash)
-    if sitting is None:
-        return on_page(views.gone())
-    sitting.opened = event.case
-    return on_page(views.case(sitting, sitting.classifier))
+    return _turn_to(request.session_hash, event.case, views.case)
 
 
 def go_back(request: gr.Request) -> dict:
     """From one scan to all."""
-    return on_page(views.batch_again() if sittings.get(request.session_hash) else views.gone())
+    return _turn_to(request.session_hash, None, views.batch_again)
+
+
+def _turn_to(session: str, index: int | None, show: Callable[[Look], dict]) -> dict:
+    look = sittings.get(session)
+    if look is None:
+        return on_page(views.gone())
+    if (index or 0) >= len(look.sitting.cases) or len(look.sitting.cases) == 1:  # asked of an answer that is replaced
+        return gr.skip()
+    return next(turn(session, look, Look(look.sitting, index), show), gr.skip())
 
 
 def show_slice(number: int, cut: str | None, request: gr.Request) -> dict:
     """The slice that the way through the volume stands at."""
-    sitting = sittings.get(request.session_hash)
-    if sitting is None:
-        return {figures: cards.problem("No longer there", texts.GONE)}
-    view = sitting.view(cut or sitting.cases[sitting.opened].scan.plane)
-    if view is None or number > len(view.pictures):  # the way through another volume, which is being replaced
-        return {}
-    return on_page(views.slice_of(view, number - 1, sitting.classifier))
+
+    def steps(look: Look) -> Iterator[dict]:
+        view = look.view
+        if cut in (None, look.plane) and number <= len(view.pictures):  # else of a volume that is being replaced
+            yield on_page(views.slice_of(view, number - 1, look.sitting.classifier))
+
+    return of_open_case(request, steps, {figures: cards.problem("No longer there", texts.GONE)})
 
 
 def show_plane(cut: str, request: gr.Request) -> Iterator[dict]:
     """Another plane of the volume: classified once, then remembered."""
-    sitting = sittings.get(request.session_hash)
-    if sitting is None:
-        yield on_page(views.gone())
+    session = request.session_hash
+    look = sittings.get(session)
+    if look and look.opened is None:  # as in `of_open_case`
+        yield gr.skip()
         return
-    if sitting.view(cut) is None:
-        scan = sitting.planes()[cut]
-        for answered, case in classify(sitting.classifier, [scan]):
-            if case is None:
-                yield {details: cards.progress(f"Looking at the {cut} slices …", answered, len(scan.slices))}
-            elif case.study:
-                sitting.add_view(cut, case)
-            else:
-                yield {details: cards.verdict(case.status, cut, case.reason)}
-                return
-    yield on_page(views.volume(sitting.view(cut), sitting.classifier))
+    yield from while_shown(session, look, look and _cut(look, cut))
+    if look and look.sitting.view(look.opened, cut):
+        yield from turn(session, look, Look(look.sitting, look.opened, cut), views.volume)
+
+
+def _cut(look: Look, cut: str) -> Iterator[dict]:
+    """Have the open case in a plane."""
+    sitting, index = look.sitting, look.opened
+    if sitting.view(index, cut):
+        return
+    scan = sitting.planes(index)[cut]
+    for answered, case in classify(sitting.classifier, [scan]):
+        if case is None:
+            yield {details: cards.progress(f"Looking at the {cut} slices …", answered, len(scan.slices))}
+        elif case.study:
+            sitting.add_view(index, cut, case)
+        else:
+            yield {details: cards.verdict(case.status, cut, case.reason)}
 
 
 def make_report(number: int, cut: str | None, event: gr.EventData, request: gr.Request) -> dict:
     """The case that is opened on one page, with the slice that is looked at."""
-    sitting = sittings.get(request.session_hash)
-    if sitting is None:
-        return {save: gr.HTML(**report_link.state(texts.GONE))}
-    case = sitting.cases[sitting.opened]
-    view = sitting.view(case.scan.plane)
-    index = 0 if case.study is None else number - 1 if cut in (None, case.scan.plane) else None
-    shown = None if index is None else view.pictures[index]
-    origin = served.origin if served.wait() is sitting.classifier else None
-    try:
-        content = case_report.pdf(case, sitting.classifier, index, shown, origin)
-        if event.kind == "png":
-            content = case_report.png(content)
-    except Exception:  # unforeseen: its text is for the log, but nobody must be left waiting
-        logging.getLogger(__name__).exception("A report could not be made.")
-        return {save: gr.HTML(**report_link.state(report_link.NOT_MADE))}
-    return {save: gr.HTML(**report_link.state("", content, event.kind))}
+
+    def steps(look: Look) -> Iterator[dict]:
+        case, classifier = look.case, look.sitting.classifier
+        index = 0 if case.study is None else number - 1 if look.plane == case.scan.plane else None
+        shown = None if index is None else look.view.pictures[index]
+        origin = served.origin  # first: what is waited for may be newer, but then it is not what answered
+        try:
+            content = case_report.pdf(case, classifier, index, shown, origin if served.wait() is classifier else None)
+            if event.kind == "png":
+                content = case_report.png(content)
+        except Exception:  # unforeseen: its text is for the log, but nobody must be left waiting
+            logging.getLogger(__name__).exception("A report could not be made.")
+            yield {save: gr.HTML(**report_link.state(report_link.NOT_MADE))}
+        else:
+            yield {save: gr.HTML(**report_link.state("", content, event.kind))}
+
+    return of_open_case(request, steps, {save: gr.HTML(**report_link.state(texts.GONE))})
 
 
 def forget(request: gr.Request) -> None:
@@ -280,22 +363,23 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
     }
     shown = list(components.values())
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    by_readers, by_model = ({"concurrency_id": name, "concurrency_limit": AT_ONCE} for name in ("readers", "model"))
     last = quiet | {"trigger_mode": "always_last"}  # of what is asked during an answer, the last is answered next
     for asked in (
-        upload.upload(classify_upload, upload, [upload, gallery, *shown], concurrency_id="model", **last),
-        gallery.select(classify_example, gallery, shown, concurrency_id="model", **last),
+        upload.upload(classify_upload, upload, [upload, gallery, *shown], **by_readers, **last),
+        gallery.select(classify_example, gallery, shown, **by_model, **last),
         overview.select(open_case, None, shown, queue=False, **quiet),
         back.click(go_back, None, shown, queue=False, **quiet),
     ):
         asked.then(js=SCROLL_TO_ANSWER, api_visibility="private")
-    plane.input(show_plane, plane, shown, concurrency_id="model", **last)
+    plane.input(show_plane, plane, shown, **by_model, **last)
     way.change(show_slice, [way, plane], [verdict, figures, details], queue=False, **last)
     save.select(make_report, [way, plane], save, **quiet)
     blocks.load(say_which_weights, None, [weights, about_model], queue=False, **quiet)
     blocks.unload(forget)
     # For gradio_client: the page itself has no such button.
     answers = gr.JSON(visible=False)
-    gr.Button(visible=False).click(predict, upload, answers, api_name="predict", concurrency_id="model")
+    gr.Button(visible=False).click(predict, upload, answers, api_name="predict", **by_readers)
 
 
 def launch() -> None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from model import report
-from model.cases import Case
 from model.scans import Scan, Unreadable
 from model.wording import many
 
 from . import batch, cards, navigator, panels, pictures, report_link, texts
-from .sittings import Sitting, View
+from .sittings import Look, View
 
 if TYPE_CHECKING:
     from model.classifier import Prediction, TumorClassifier
@@ -30,7 +29,7 @@ def nothing() -> dict:
         "result": gr.Column(visible=True),
         "back": gr.Button(visible=False),
         "overview": gr.HTML(elem_classes=[AWAY]),
-        "plane": gr.Radio(visible=False),
+        "plane": gr.Radio(value=None, visible=False),
     }
 
 
@@ -44,29 +43,31 @@ def waiting(found: Sequence[Scan | Unreadable], sentence: str) -> dict:
     return nothing() | {"verdict": gr.HTML(card, visible=True)} | slice_alone
 
 
-def batch_of(cases: Sequence[Case], version: str) -> dict:
+def batch_of(look: Look) -> dict:
     """Many scans at once."""
+    cases, version = look.sitting.cases, look.sitting.classifier.version
     return nothing() | {
         "overview": gr.HTML(batch.overview(cases), elem_classes=[]),
         "download": gr.HTML(batch.csv_link(cases, version), visible=True),
     }
 
 
-def batch_again() -> dict:
+def batch_again(_: Look) -> dict:
     """The same scans, sorted and scrolled as they were left."""
     return nothing() | {"overview": gr.HTML(elem_classes=[]), "download": gr.HTML(visible=True)}
 
 
-def case(sitting: Sitting, classifier: "TumorClassifier") -> dict:
+def case(look: Look) -> dict:
     """The case that is opened: a picture with its verdict, or a volume with the study's and the way through it."""
-    one, alone = sitting.cases[sitting.opened], len(sitting.cases) == 1
+    sitting, classifier, one = look.sitting, look.sitting.classifier, look.case
+    alone = len(sitting.cases) == 1
     changes = nothing()
     if not alone:
         changes["back"] = gr.Button(f"← All {many(len(sitting.cases), 'scan')}", visible=True)
     if not one.predictions:
         return changes | _verdict(one.status, one.name, one.reason) | _middle(one.scan)
     origin = f"{one.seconds:.2f} s · weights {classifier.version}"
-    view = sitting.view(one.scan.plane)
+    view = look.view
     changes["report"] = gr.HTML(visible=True, **report_link.state())
     if one.study is None:
         (prediction,) = one.predictions
@@ -76,16 +77,17 @@ def case(sitting: Sitting, classifier: "TumorClassifier") -> dict:
     sentence = cards.finding(one.reason) if one.status == "refused" else one.study.sentence
     card = cards.verdict(one.status, one.name, sentence, origin)
     changes["verdict"] = gr.HTML(card + panels.of_study(one, classifier.config, texts.NUMBERS), visible=True)
-    planes = sitting.planes()
+    planes = sitting.planes(look.opened)
     if len(planes) > 1:
         changes["plane"] = gr.Radio([(cut.capitalize(), cut) for cut in planes], value=one.scan.plane, visible=True)
     if alone:
         changes["download"] = gr.HTML(batch.csv_link([one], classifier.version), visible=True)
-    return changes | volume(view, classifier)
+    return changes | volume(look)
 
 
-def volume(view: View, classifier: "TumorClassifier") -> dict:
-    """The way through a volume, at its most suspicious slice."""
+def volume(look: Look) -> dict:
+    """The way through a volume in the plane that it is looked at in, at its most suspicious slice."""
+    view, classifier = look.view, look.sitting.classifier
     count, suspicious = len(view.pictures), view.case.study.suspicious
     first = suspicious[0] if suspicious else count // 2
     way = gr.HTML(first + 1, visible=True, **navigator.properties(view, classifier.threshold))

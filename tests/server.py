@@ -57,10 +57,10 @@ def ask(client: Client, *paths: Path) -> list[dict]:
 
 
 @contextmanager
-def running_app(log: Path, weights: Path) -> Iterator[str]:
-    """Start app.py on a free port and wait until it answers; what it prints goes to `log`."""
+def running_app(log: Path, weights: Path, *program: str) -> Iterator[str]:
+    """Start app.py, or the `program`, on a free port and wait until it answers; what it prints goes to `log`."""
     port = free_port()
-    process = start_app(log, weights, port)
+    process = start_app(log, weights, port, *program)
     try:
         yield f"http://127.0.0.1:{port}/"
     finally:
@@ -74,13 +74,17 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def start_app(log: Path, weights: Path, port: int) -> subprocess.Popen:
-    """Start app.py and wait until its port is open."""
+def start_app(log: Path, weights: Path, port: int, *program: str) -> subprocess.Popen:
+    """Start app.py, or what else Python is to run, and wait until its port is open."""
     environment = os.environ | {"PORT": str(port), "WEIGHTS": str(weights), "HF_HUB_OFFLINE": "1"}
     environment["STATE_FOLDER"] = str(log.parent / "state")
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, *(program or ["app.py"])],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         wait_for_port(port, process, log)

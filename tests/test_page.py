@@ -72,6 +72,21 @@ def layer(pixels, share, window):
     return np.asarray(overlay.evidence_layer(pixels, share, window).convert("RGBA"))
 
 
+GATED = """
+import app
+from pathlib import Path
+from time import sleep
+
+def load(load=app.served.load):
+    while not Path("{gate}").exists():
+        sleep(0.05)
+    load()
+
+app.served.load = load
+app.launch()
+"""
+
+
 def test_of_uploads_and_of_clicks_in_a_row_the_last_one_has_the_last_word(visit, weights, head_file, tmp_path):
     def settled_answer(name):
         answer(page, name)
@@ -79,11 +94,13 @@ def test_of_uploads_and_of_clicks_in_a_row_the_last_one_has_the_last_word(visit,
         answer(page, name)
         expect(page.locator("#slice img")).to_have_attribute("alt", f"The slice {name}")
 
-    with running_app(tmp_path / "log", weights) as url:
+    gate = tmp_path / "gate"
+    with running_app(tmp_path / "log", weights, "-c", GATED.format(gate=gate)) as url:
         page = visit(url)
         upload(page, EXAMPLES[1])
         page.locator("#verdict .reading").wait_for()  # it waits for the model to load
         upload(page, head_file)
+        gate.touch()
         settled_answer(head_file.name)
         for k in (0, 1, 2):
             page.locator("#examples button").nth(k).click()

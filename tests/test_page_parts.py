@@ -4,11 +4,14 @@ import base64
 import html
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import app
@@ -19,7 +22,7 @@ from model.quantization import make_config
 from model.scans import Scan
 from model.serving import ModelMissing, Origin
 from page import batch, cards, navigator, panels, pictures, texts
-from page.sittings import Sitting, Sittings
+from page.sittings import Look, Sitting, Sittings
 from tests.predictions import prediction
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (120, 100), dtype=np.uint8)
@@ -224,14 +227,37 @@ def test_over_the_bound_the_longest_unseen_goes_but_never_the_newest():
     assert sittings.get("large") and sittings.get("first") is None
 
 
+@settings(deadline=None, derandomize=True)
+@given(st.data(), st.integers(0, 6))
+def test_whatever_is_added_the_bound_holds_and_what_is_open_stays(data, most):
+    volume = np.zeros((64, 64, 64), np.uint8)
+    sittings = Sittings(seconds=600, max_bytes=most * volume.nbytes)
+    for number in data.draw(st.lists(st.integers(0, 2), max_size=12)):
+        session, grown = f"session {number}", sittings.get(f"session {number}")
+        if grown is None:
+            cases = [replace(case(), scan=Scan(list(volume.copy()), "", "axial", (1.0, 1.0))) for _ in range(2)]
+            sittings.put(session, Sitting(cases, None))
+        elif grown.opened is None or data.draw(st.booleans()):
+            sittings.replace(session, grown, Look(grown.sitting, data.draw(st.integers(0, 1))))
+        else:
+            cuts = grown.sitting.planes(grown.opened)
+            plane = data.draw(st.sampled_from(sorted(cuts)))
+            grown.sitting.add_view(grown.opened, plane, replace(grown.case, scan=cuts[plane]))
+            assert grown.sitting.planes(grown.opened) is cuts and grown.sitting.view(grown.opened, plane)
+        look = sittings.get(session)
+        others = [other for other in map("session {}".format, range(3)) if other != session and sittings.get(other)]
+        kept = {index for index, *_ in look.sitting.views} | set(look.sitting.cuts)
+        assert sittings.nbytes <= sittings.max_bytes or (not others and kept <= {look.opened})
+
+
 def test_what_a_sitting_takes_counts_every_array_once():
     sitting = Sitting([case(), Case("b", "unreadable", "It is empty.", 0.0, NOW)], None)
     assert sitting.nbytes == PIXELS.nbytes
-    sitting.view("")  # 8-bit slices are their own pictures
-    sitting.planes()
+    sitting.view(0, "")  # 8-bit slices are their own pictures
+    sitting.planes(0)
     assert sitting.nbytes == PIXELS.nbytes
     deep = Sitting([case(slices=[PIXELS.astype(np.uint16)])], None)
-    deep.view("")
+    deep.view(0, "")
     assert deep.nbytes == 3 * PIXELS.nbytes
 
 

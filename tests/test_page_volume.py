@@ -17,7 +17,7 @@ from model.study import judge_study
 from page import cards, examples, texts
 from tests.browser import VIEWS, WAIT, answer, needs_chromium, photograph, shown_picture, upload
 from tests.dicom_files import series
-from tests.server import REPOSITORY
+from tests.server import REPOSITORY, running_app
 
 COUNT = 28  # slices, the first two of them empty
 
@@ -42,8 +42,11 @@ def head() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def nifti_file(head, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("volume") / "head.nii.gz"
-    upright = np.transpose(head, (2, 1, 0))  # columns to the left, rows to the back, slices up, as the affine says
+    return saved(head, tmp_path_factory.mktemp("volume") / "head.nii.gz")
+
+
+def saved(volume, path) -> Path:
+    upright = np.transpose(volume, (2, 1, 0))  # columns to the left, rows to the back, slices up, as the affine says
     nibabel.save(nibabel.Nifti1Image(upright, np.diag([-2.0, -2.0, 4.0, 1.0])), path)
     return path
 
@@ -70,6 +73,14 @@ def expect_slice(page, index, scan, predictions):
     shown = shown_picture(page, "#slice").astype(float)
     pictures = map(overlay.picture, overlay.under_one_window(scan.slices))
     assert np.argmin([np.abs(shown - picture).mean() for picture in pictures]) == index
+
+
+def expect_plane(page, plane, scan, classifier):
+    """Wait until the first slice shown of a plane is."""
+    cut = scans.planes(scan)[plane]
+    made = classifier.predict(cut.slices)
+    suspicious = judge_study(made, classifier.config).suspicious
+    expect_slice(page, suspicious[0] if suspicious else len(cut.slices) // 2, cut, made)
 
 
 @pytest.mark.parametrize("view", ("desktop", "phone"))
@@ -123,15 +134,57 @@ def test_other_planes_are_cut_from_the_volume(visit, app_server, classifier, nif
     upload(page, nifti_file)
     verdict = answer(page, nifti_file.name).locator("h2").inner_text()
     for plane in ("Coronal", "Sagittal"):
-        cut = scans.planes(scan)[plane.lower()]
-        made = classifier.predict(cut.slices)
-        suspicious = judge_study(made, classifier.config).suspicious
         page.get_by_label(plane).check()
-        expect_slice(page, suspicious[0] if suspicious else len(cut.slices) // 2, cut, made)
+        expect_plane(page, plane.lower(), scan, classifier)
         photograph(page, f"desktop-volume-{plane.lower()}")
     expect(page.locator("#verdict h2")).to_have_text(verdict)  # of the plane that it was taken in
     page.get_by_label("Axial").check()
     expect_slice(page, judge_study(predictions, classifier.config).suspicious[0], scan, predictions)
+
+
+GATED = """
+import app
+from pathlib import Path
+from time import sleep
+
+def classify(classifier, found, classified=app.classify):
+    for step in classified(classifier, found):
+        yield step
+        while found[0].plane == "coronal" and not Path("{gate}").exists():
+            sleep(0.05)
+
+app.classify = classify
+app.launch()
+"""
+
+
+def test_a_plane_that_is_ready_after_another_scan_was_opened_is_not_that_one_s(
+    visit, weights, classifier, head, nifti_file, scan, predictions, tmp_path
+):
+    other_file, gate = saved(head[:, ::-1], tmp_path / "other.nii.gz"), tmp_path / "gate"
+    other = scans.read(other_file)
+
+    def open_again(name):
+        if page.locator("#back").is_visible():
+            page.locator("#back").click()
+        page.locator("#batch tbody").get_by_role("button", name=name).click()
+        answer(page, name)
+
+    with running_app(tmp_path / "log", weights, "-c", GATED.format(gate=gate)) as url:
+        page = visit(url)
+        upload(page, nifti_file, other_file)
+        open_again("head.nii.gz")
+        page.get_by_label("Coronal").check()
+        expect(page.locator("#details")).to_contain_text("Looking at the coronal slices")
+        open_again("other.nii.gz")
+        page.get_by_label("Coronal").check()  # asked once the first one's plane is ready
+        gate.touch()
+        expect_plane(page, "coronal", other, classifier)
+        open_again("head.nii.gz")
+        expect_slice(page, judge_study(predictions, classifier.config).suspicious[0], scan, predictions)
+        page.get_by_label("Coronal").check()
+        expect_plane(page, "coronal", scan, classifier)
+        page.close()  # before the server goes
 
 
 def test_a_zipped_dicom_series_is_one_volume(visit, app_server, head, tmp_path):

@@ -20,18 +20,22 @@ from itertools import chain, count
 
 import numpy as np
 
+from page import examples
 from tests.server import REPOSITORY
 
 from .clients import Reply, ask_for, form, get, percentiles, post
 from .processes import cpu_seconds, family, resident_mb, seconds_until, started
-from .slices import JPEG
+from .slices import JPEG, volume
 from .start import measure_start
+from .visitors import seconds_to_examples
 
 WARM_UP = 50  # requests before anything is measured: readers start, caches fill
 ALONE = 500  # requests of one client
 BARE_SECONDS = 15
 SAMPLES = 40  # looks at the memory during the long run
 REPLICAS = os.cpu_count() or 1
+VISITORS, UPLOADS = 8, 3  # of the page at the same moment
+LARGE = (155, 240)  # slices and pixels of their sides
 PAGE_EVERY = 1.0  # seconds between two looks at the page under load
 BODY = form("slice.jpg", JPEG)
 
@@ -54,6 +58,9 @@ def main() -> None:
         asyncio.run(ask_for(port, request, 2, lambda sent: sent >= WARM_UP))
         _row("one client, 512-pixel JPEG", _alone(port))
         _row(f"{options.clients} clients for {options.seconds} s", _crowd(port, process.pid, options, bare))
+        _row(f"{VISITORS} visitors of the page click an example at once", _visitors(port, options.rounds))
+        row = f"the same, after {UPLOADS} others have uploaded {LARGE[0]} slices of {LARGE[1]} pixels"
+        _row(row, _visitors(port, options.rounds, UPLOADS, volume(*LARGE)))
         _row(f"memory over {options.requests:,} requests", _memory(port, process.pid, options.requests))
     _row(f"the same clients, {REPLICAS} replicas on these cores", _replicas(options, bare))
 
@@ -98,6 +105,15 @@ def _crowd(port: int, pid: int, options: argparse.Namespace, bare: tuple[float, 
         f"cores: server {(cpu_seconds(family(pid)) - before) / took:.2f}, "
         f"clients {(time.process_time() - mine) / took:.2f}"
     )
+
+
+def _visitors(port: int, rounds: int, uploads: int = 0, upload: bytes = b"") -> str:
+    """Every visitor clicks another example; in the next round the same ones again."""
+    chosen = [number % len(examples.FILES) for number in range(-VISITORS, 0)]  # the volumes among them
+    seconds_to_examples(port, chosen)  # each example is read once
+    taken = [seconds_to_examples(port, chosen, uploads, upload) for _ in range(rounds)]
+    half, most = np.percentile(taken, (50, 95))
+    return f"p50 {half:.2f} s, p95 {most:.2f} s, slowest {np.max(taken):.2f} s (bar 1.5); n {np.size(taken)}"
 
 
 def _replicas(options: argparse.Namespace, bare: tuple[float, float]) -> str:
@@ -162,6 +178,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60, help="that all clients ask")
     parser.add_argument("--requests", type=int, default=10_000, help="over which the memory is watched")
+    parser.add_argument("--rounds", type=int, default=10, help="in which visitors of the page ask at once")
     parser.add_argument("--starts", type=int, default=5, help="rounds of cold starts; 0 leaves them out")
     return parser.parse_args()
 
