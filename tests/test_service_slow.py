@@ -27,7 +27,7 @@ from tests.test_service_shutdown import PATIENCE, REQUEST, half_a_request, runni
 
 TOKEN = b"an-administrator-s-token"
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-TRICKLING = 2 * SEATS  # many times the 7 whose promised bodies once took all seats
+LARGE, SMALL = 7, SEATS  # requests: their promised bodies, and that they were opened, once took all seats
 
 
 def begun(path: str, promised: int) -> bytes:
@@ -38,7 +38,7 @@ def begun(path: str, promised: int) -> bytes:
 
 
 @contextlib.contextmanager
-def trickling(port: int, path: str, promised: int, clients: int = TRICKLING) -> Iterator[list[socket.socket]]:
+def trickling(port: int, path: str, promised: int, clients: int) -> Iterator[list[socket.socket]]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(clients)]
         for one in sockets:
@@ -49,9 +49,13 @@ def trickling(port: int, path: str, promised: int, clients: int = TRICKLING) -> 
 
 def test_requests_that_trickle_leave_the_service_answering(served, monkeypatch):
     monkeypatch.setattr(bodies, "IDLE_SECONDS", PATIENCE)
-    with running(served) as (server, port, _), trickling(port, "/predict", MAX_BODY):
+    with (
+        running(served) as (server, port, _),
+        trickling(port, "/predict", MAX_BODY, LARGE),
+        trickling(port, "/predict", len(form("a.png", PNG)), SMALL),
+    ):
         deadline = time.monotonic() + PATIENCE
-        while server.traffic.inside < TRICKLING:
+        while server.traffic.inside < LARGE + SMALL:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert httpx.post(f"http://127.0.0.1:{port}/predict", files={"files": PNG}, timeout=PATIENCE).status_code == 200
@@ -59,14 +63,14 @@ def test_requests_that_trickle_leave_the_service_answering(served, monkeypatch):
 
 def test_uploads_of_the_page_that_trickle_leave_it_answering(app_server, client, tmp_path):
     (tmp_path / "slice.png").write_bytes(PNG)
-    with trickling(httpx.URL(app_server).port, UPLOAD, MAX_UPLOAD):
+    with trickling(httpx.URL(app_server).port, UPLOAD, MAX_UPLOAD, SMALL):
         assert ask(client, tmp_path / "slice.png")[0]["probabilities"]
 
 
 def test_a_request_that_trickles_for_too_long_is_refused_and_its_connection_closed(served, monkeypatch):
     monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.2)
     monkeypatch.setattr(bodies, "DISCARD_SECONDS", 0.1)
-    with running(served) as (_, port, _), trickling(port, "/predict", MAX_BODY, clients=1) as (connection,):
+    with running(served) as (_, port, _), trickling(port, "/predict", MAX_BODY, 1) as (connection,):
         answer = all_of(connection)
     assert answer.startswith(b"HTTP/1.1 408") and b"connection: close" in answer.lower()
 
