@@ -45,7 +45,7 @@ class Seats:
             if self._taken - held + needed > self.seats:
                 wait = self.wait_seconds
                 others = many(self._requests, "request")
-                detail = f"No room beside {others} and what else is sent. Send yours again in {whole_seconds(wait)} s."
+                detail = f"The server is full, with {others} to answer. Send yours again in {whole_seconds(wait)} s."
                 raise Problem(503, "Too busy", detail, retry_after=wait)
             self._taken += needed - held
             self._requests += is_whole - requests
