@@ -2,7 +2,6 @@
 
 import html
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from fastapi import FastAPI
 
 from model.serving import ModelMissing, ServedModel
 from model.state import state_folder
+from service.password import secret
+from service.problems import Problem
 from service.rates import client_of
 from service.retraining.access import Administrator
 from service.retraining.jobs import Jobs, missing_packages
@@ -46,12 +47,9 @@ def offer_retraining(api: FastAPI, blocks: gr.Blocks, served: ServedModel) -> No
     """Add the routes to `api` and the tab to `blocks`, and go on with the job that the last server left, if any.
 
     Reads from the environment: ADMIN_TOKEN; ORIGINAL_DATA, the data that the weights were first trained on, if it is at
-    hand; STATE_FOLDER. Ends the program, with a sentence, if the token is too short.
+    hand; STATE_FOLDER.
     """
-    try:
-        administrator = Administrator(os.environ["ADMIN_TOKEN"])
-    except ValueError as error:
-        sys.exit(str(error))
+    administrator = Administrator(secret("ADMIN_TOKEN"), api.state.guesses)
     original = os.environ.get("ORIGINAL_DATA")
     jobs = Jobs(state_folder() / "retraining", served, Path(original) if original else None)
     api.include_router(router(jobs, administrator, Path(os.environ["GRADIO_TEMP_DIR"])))
@@ -106,9 +104,11 @@ def build_tab(jobs: Jobs, administrator: Administrator) -> None:
         """An event's handler: `work`, and then what is shown; or what is wrong."""
 
         def handle(request: gr.Request, given: str, *values: object) -> dict:
-            if not administrator.is_named_by(given):
-                seconds = administrator.is_guessing(client_of(request.request.scope)) if given else 0
-                return {problem: cards.problem("", f"Wait {seconds:.0f} s." if seconds else WRONG_TOKEN)}
+            try:
+                if not administrator.is_named_by(given, client_of(request.request.scope)):
+                    return {problem: cards.problem("", WRONG_TOKEN), clock: gr.Timer(active=False)}
+            except Problem as locked:
+                return {problem: cards.problem("", locked.detail), clock: gr.Timer(active=False)}
             try:
                 work(*values)
             except (Refused, ModelMissing) as refusal:

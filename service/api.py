@@ -13,7 +13,7 @@ from . import predict, problems, status
 from .calls import CheckCalls
 from .doors import ShutDoors
 from .headers import SendHeaders
-from .password import AskForPassword
+from .password import AskForPassword, Guesses, secret
 from .problems import SENTENCES, Problem
 from .rates import LimitRates
 from .seats import Seats
@@ -34,10 +34,11 @@ def create_api(served: ServedModel, folder: Path | None = None) -> FastAPI:
 
     Args: `served`, the model that answers; `folder` for uploads too large for memory (default: the system's).
     Reads from the environment: PASSWORD, asked for everywhere but at the health checks; ALLOWED_ORIGINS, of other
-        sites' pages that may ask, separated by spaces; ADMIN_TOKEN, which opens where the password does.
+        sites' pages that may ask, separated by spaces; ADMIN_TOKEN, which opens where the password does. Ends the
+        program, with a sentence, if one of the secrets is too short.
     """
     api = FastAPI(title=TITLE, description=DESCRIPTION, version="1", docs_url=None, redoc_url=None)
-    api.state.seats, api.state.traffic = Seats(), Traffic()
+    api.state.seats, api.state.traffic, api.state.guesses = Seats(), Traffic(), Guesses()
     problems.install(api)
     api.include_router(predict.router(served, folder))
     api.include_router(status.router(served))
@@ -47,8 +48,9 @@ def create_api(served: ServedModel, folder: Path | None = None) -> FastAPI:
     api.add_middleware(CheckCalls)
     api.add_middleware(ShutDoors)  # the last one added is the first one asked
     api.add_middleware(LimitRates)
-    if password := os.environ.get("PASSWORD"):
-        api.add_middleware(AskForPassword, password=password, bearer=os.environ.get("ADMIN_TOKEN", ""))
+    password, token = secret("PASSWORD"), secret("ADMIN_TOKEN")
+    if password:
+        api.add_middleware(AskForPassword, password=password, bearer=token, guesses=api.state.guesses)
     api.add_middleware(
         CORSMiddleware,  # Gradio's own would let in any origin, and switches itself off for this one
         allow_origins=os.environ.get("ALLOWED_ORIGINS", "").split(),

@@ -1,4 +1,4 @@
-"""Routes that take files: a seat first, then the body, in the one form that is understood."""
+"""Routes that take files: room for what has come of a body, which must be in the one form that is understood."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ FORM = "multipart/form-data"
 
 
 class Intake(APIRoute):
-    """A route whose request is refused, before its body is kept, if no seat is free or the body is no form."""
+    """A route whose request is refused if the body is no form, or once there is no room for what has come of it."""
 
     def get_route_handler(self) -> Callable:
         answer = super().get_route_handler()
@@ -24,7 +24,7 @@ class Intake(APIRoute):
                 if kind.partition(";")[0].strip().lower() != FORM:
                     detail = f"The body is {kind[:60]}. Send the files as {FORM}, in fields named files."
                     raise Problem(415, "Not a form with files", detail)
-                with request.app.state.seats.taken_by(body.bytes):
+                with request.app.state.seats.taking() as body.arrived:
                     return await answer(Request(request.scope, body))
             except Problem:
                 await body.discard()

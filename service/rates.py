@@ -36,6 +36,10 @@ class RateLimit:
             self._due.popitem(last=False)  # the longest quiet
         return 0.0
 
+    def give_back(self, client: str) -> None:
+        """Take back that the last request of `client` was counted."""
+        self._due[client] -= self.interval
+
 
 def client_of(scope: Scope) -> str:
     """What counts as one client: its address, of IPv6 the network.

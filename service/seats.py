@@ -1,4 +1,4 @@
-"""How many requests are in the house: each takes a seat and waits for its turn, or is told when to come back."""
+"""How many requests are in the house: each takes seats as it comes, and waits for its turn, or for another time."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from model.wording import many
 from .problems import Problem, whole_seconds
 
 SEATS = 64  # for requests under way or waiting: a second's work in single slices, and as many as wait for the page
-SEAT_BYTES = 16 * 2**20  # that come with one seat: all that wait together hold up to a gigabyte
+SEAT_BYTES = 16 * 2**20  # that take one seat: all that came and wait together hold up to a gigabyte
 MARGIN = 1  # workers more than cores, so that the cores have work while a file is being read in another process
 FIRST_GUESS = 0.1  # seconds that a request takes, until some were measured
 WEIGHT = 0.1  # of the last request in the mean: about ten back
@@ -27,25 +27,35 @@ class Seats:
     def __init__(self, seats: int = SEATS, workers: int | None = None):
         self.seats, self.workers = seats, workers or (os.cpu_count() or 1) + MARGIN
         self.seconds = FIRST_GUESS  # that a request takes, a running mean
-        self._taken = self._requests = 0
+        self._taken, self._requests = 0.0, 0
         self._turn: anyio.CapacityLimiter | None = None  # made in the event loop
 
     @contextmanager
-    def taken_by(self, body_bytes: int) -> Iterator[None]:
-        """Hold the seats that a request with such a body needs. Raises: Problem if they are not free."""
-        needed = min(self.seats, 1 + body_bytes // SEAT_BYTES)
-        if self._taken + needed > self.seats:
-            wait = self.wait_seconds
-            others = many(self._requests, "request")
-            detail = f"The server has {others} to answer already. Send yours again in {whole_seconds(wait)} s."
-            raise Problem(503, "Too busy", detail, retry_after=wait)
-        self._taken += needed
-        self._requests += 1
+    def taking(self) -> Iterator[Callable[[int, bool], None]]:
+        """Hold, for one request, what it takes by calling this with the bytes that have come, and whether it is whole.
+
+        They take their share of a seat, and the request a seat when it is whole: who only promises to send takes none.
+        The call raises: Problem if that is not free.
+        """
+        held, requests = 0.0, 0
+
+        def take(body_bytes: int, is_whole: bool) -> None:
+            nonlocal held, requests
+            needed = min(self.seats, body_bytes / SEAT_BYTES + is_whole)
+            if self._taken - held + needed > self.seats:
+                wait = self.wait_seconds
+                others = many(self._requests, "request")
+                detail = f"The server is full, with {others} to answer. Send yours again in {whole_seconds(wait)} s."
+                raise Problem(503, "Too busy", detail, retry_after=wait)
+            self._taken += needed - held
+            self._requests += is_whole - requests
+            held, requests = needed, int(is_whole)
+
         try:
-            yield
+            yield take
         finally:
-            self._taken -= needed
-            self._requests -= 1
+            self._taken -= held
+            self._requests -= requests
 
     @property
     def wait_seconds(self) -> float:

@@ -1,5 +1,8 @@
-"""An orderly end: told to stop, the server answers what it has begun, refuses what is new with 503, and goes."""
+"""The server: told to stop, it answers what it has begun, refuses what is new with 503, and goes; nor is it held up
+by whoever connects and asks for nothing.
+"""
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -7,6 +10,7 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .bodies import CLOSE, Body
 from .problems import Problem
@@ -14,6 +18,7 @@ from .problems import Problem
 PATIENCE = 25  # seconds for what is under way: the largest upload, read and classified; systemd and Docker wait longer
 CLOSING_SECONDS = 1  # for connections that only listen, such as those of open pages
 RETRY_SECONDS = 10  # that a restart takes
+HEAD_SECONDS = 20  # from the connection, or the last answer on it, to the end of a request's headers
 PROXIES = "127.0.0.1,::1"  # believed when they say who asks: those on this machine
 if "SPACE_ID" in os.environ:
     PROXIES = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # a Space is reached through its inner network alone
@@ -49,6 +54,22 @@ class Traffic:
 
     def __init__(self) -> None:
         self.closing, self.inside = False, 0
+
+
+class Connection(H11Protocol):
+    """Uvicorn's connection, ended if no request comes: uvicorn itself waits for ever for one that trickles."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._expect_request(after=None)
+
+    def on_response_complete(self) -> None:
+        answered = self.cycle
+        super().on_response_complete()
+        self._expect_request(after=answered)
+
+    def _expect_request(self, after: object) -> None:
+        self.loop.call_later(HEAD_SECONDS, lambda: self.cycle is after and self.transport.close())
 
 
 class Server(uvicorn.Server):
@@ -88,6 +109,8 @@ def server_of(app: ASGIApp, traffic: Traffic, host: str, port: int, started: Cal
         app,
         host=host,
         port=port,
+        http=Connection,
+        ws="none",  # nothing here speaks it, and no middleware would look at it
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -4,12 +4,11 @@ import re
 import socket
 
 import pytest
-from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub import HfApi
 
 from training.publishing import push as push_module
 from training.publishing.failures import PushFailed
-from training.publishing.push import Upload, client, push
+from training.publishing.push import Upload, give_up_on_silence, push
 
 REPO = "hospital/tumor-net"
 FILES = {"README.md": b"---\nlicense: mit\n---\n# Card\n", "model.safetensors": b"weights" * 999}
@@ -123,13 +122,14 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub):
 
 def test_a_hub_that_says_nothing_is_not_waited_for_for_ever(hub, monkeypatch):
     hub.faults.add("GET /api/whoami", seconds=1)
-    monkeypatch.setattr(push_module, "SILENCE_SECONDS", 0.2)
-    set_client_factory(client)
+    with monkeypatch.context() as patch:
+        patch.setattr(push_module, "SILENCE_SECONDS", 0.2)
+        give_up_on_silence()
     try:
         with pytest.raises(PushFailed, match="cannot be reached.* Nothing was sent"):
             push(HfApi(), upload())
     finally:
-        set_client_factory(default_client_factory)
+        give_up_on_silence()
 
 
 def test_a_failure_after_which_the_hub_is_silent_claims_nothing(hub):

@@ -1,17 +1,25 @@
 """What browsers are told, who may ask from where, and the optional password."""
 
+import asyncio
 import base64
+import hmac
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service import password
 from service.api import create_api
 from service.doors import API
-from tests.in_process import send
+from service.password import GUESSES, GUESSES_PER_SECOND, SHORTEST, AskForPassword, Guesses
+from service.problems import Problem
+from tests.in_process import finished, send
+from tests.test_service_limits import Clock
 from tests.test_service_predict import PNG, problem_of
 
-SECRET, TOKEN = "correct horse", "admin-token"
+SECRET, TOKEN = "correct horse battery", "an-administrator-s-token"
 
 
 def directives(response) -> dict[str, str]:
@@ -97,10 +105,92 @@ def test_the_token_of_the_administrator_opens_too(locked, served, monkeypatch):
     problem_of(TestClient(create_api(served)).get("/model", headers={"Authorization": "Bearer "}), 401)
 
 
-def test_guessing_is_slowed_down_for_the_guesser(locked):
-    statuses = [locked.get("/model", headers=basic(str(guess))).status_code for guess in range(password.GUESSES + 1)]
-    assert statuses == [401] * password.GUESSES + [429]
-    assert locked.get("/model", headers=basic(SECRET)).status_code == 200
+@pytest.mark.parametrize("name", ["PASSWORD", "ADMIN_TOKEN"])
+def test_a_short_secret_keeps_the_server_from_starting_and_a_sentence_says_why(served, monkeypatch, name):
+    monkeypatch.setenv(name, "x" * SHORTEST)
+    create_api(served)
+    monkeypatch.setenv(name, "x" * (SHORTEST - 1))
+    with pytest.raises(SystemExit, match=f"^{name} has fewer than {SHORTEST} characters"):
+        create_api(served)
+
+
+def test_whoever_guesses_is_locked_out_even_with_the_right_password_and_token(locked):
+    statuses = [locked.get("/model", headers=basic(str(guess))).status_code for guess in range(GUESSES + 1)]
+    assert statuses == [401] * GUESSES + [429]
+    for right in (basic(SECRET), {"Authorization": f"Bearer {TOKEN}"}):
+        response = locked.get("/model", headers=right)
+        assert response.headers["retry-after"] in problem_of(response, 429)["detail"]
+    assert locked.get("/healthz").status_code == 200
+
+
+def test_the_right_password_costs_no_guess(locked):
+    assert {locked.get("/model", headers=basic(SECRET)).status_code for _ in range(3 * GUESSES)} == {200}
+
+
+def test_a_burst_of_guesses_by_many_threads_compares_no_more_than_the_budget(monkeypatch):
+    guesses, compared, all_there = Guesses(Clock()), [], threading.Barrier(8)
+    monkeypatch.setattr(hmac, "compare_digest", lambda given, secret: compared.append(given) or given == secret)
+
+    def burst(thread: int) -> int:
+        all_there.wait()
+        return sum(is_refused(guesses, f"{thread} {guess}") for guess in range(GUESSES))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(burst, range(8))) == 7 * GUESSES
+    assert len(compared) == GUESSES and is_refused(guesses, SECRET)
+
+
+def is_refused(guesses: Guesses, word: str) -> bool:
+    try:
+        guesses.is_right("192.0.2.7", word.encode(), SECRET.encode())
+    except Problem:
+        return True
+    return False
+
+
+def test_a_burst_of_requests_at_once_is_no_way_round_the_budget():
+    statuses = []
+
+    async def app(scope, receive, send):
+        statuses.append(200)
+
+    async def nothing_more_comes():
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def all_at_once():
+        door = AskForPassword(app, SECRET.encode(), b"", Guesses(Clock()))
+        words = [*map(str, range(5 * GUESSES)), SECRET]
+        scopes = ({"type": "http", "path": "/", "client": ("192.0.2.7", 1), "headers": raw(word)} for word in words)
+        await asyncio.gather(*(door(scope, nothing_more_comes, send) for scope in scopes))
+
+    def raw(word: str) -> list[tuple[bytes, bytes]]:
+        return [(b"authorization", basic(word)["Authorization"].encode())]
+
+    finished(all_at_once())
+    assert sorted(statuses) == [401] * GUESSES + [429] * (4 * GUESSES + 1)
+
+
+@given(guesses=st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=60))
+def test_the_lock_opens_in_time_and_wrong_guesses_never_outrun_the_rate(guesses):
+    clock = Clock()
+    door, wrong = Guesses(clock), []
+    for pause, is_right in guesses:
+        clock.now += pause
+        try:
+            assert door.is_right("a", SECRET.encode() if is_right else b"?", SECRET.encode()) == is_right
+            wrong += [] if is_right else [clock.now]
+        except Problem as locked:
+            assert len(wrong) >= GUESSES
+            clock.now += float(locked.headers["Retry-After"])
+            assert door.is_right("a", SECRET.encode(), SECRET.encode())
+    for first, begin in enumerate(wrong):
+        for last in range(first, len(wrong)):
+            assert last - first + 1 <= GUESSES + GUESSES_PER_SECOND * (wrong[last] - begin) + 1e-6
 
 
 def test_secrets_stand_in_no_log(locked, caplog, capfd):

@@ -1,12 +1,15 @@
 """How much one client may ask, how many may wait, and that what they are told about waiting is true."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import rates, seats
+from service import bodies, rates, seats
+from service.bodies import IDLE_SECONDS, SLOWEST, Body
 from service.problems import Problem
 from service.rates import RateLimit, client_of
 from service.seats import SEAT_BYTES, Seats
@@ -76,20 +79,72 @@ def test_whoever_sends_too_fast_is_told_when_to_go_on(api, monkeypatch):
 def test_seats_are_refused_when_taken_with_the_time_that_those_before_need():
     house = Seats(seats=2, workers=1)
     house.seconds = 7.0
-    with house.taken_by(0), house.taken_by(0):
-        with pytest.raises(Problem) as refused, house.taken_by(0):
+    with seated(house), seated(house):
+        with pytest.raises(Problem) as refused, seated(house):
             pass
         assert refused.value.status_code == 503 and refused.value.headers["Retry-After"] == "14"
-    with house.taken_by(0):
+    with seated(house):
         assert house.wait_seconds == 7
+
+
+@contextmanager
+def seated(house: Seats, body_bytes: int = 0) -> Iterator[None]:
+    """A request in the house of which all has come."""
+    with house.taking() as take:
+        take(body_bytes, True)
+        yield
 
 
 def test_large_bodies_take_more_seats_and_one_alone_always_finds_room():
     house = Seats(seats=3)
-    with house.taken_by(SEAT_BYTES), pytest.raises(Problem), house.taken_by(SEAT_BYTES):
+    with seated(house, SEAT_BYTES), pytest.raises(Problem), seated(house, SEAT_BYTES):
         pass
-    with house.taken_by(100 * SEAT_BYTES):
+    with seated(house, 100 * SEAT_BYTES):
         pass
+
+
+@given(arrivals=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * SEAT_BYTES), st.booleans()), max_size=40))
+def test_what_has_come_of_all_bodies_never_takes_more_than_there_is_and_is_given_back(arrivals):
+    house, held = Seats(seats=4), [0] * 6
+    with ExitStack() as stack:
+        takes = [stack.enter_context(house.taking()) for _ in held]
+        for request, more, is_whole in arrivals:
+            with suppress(Problem):
+                takes[request](held[request] + more, is_whole)
+                held[request] += more
+            assert sum(min(4 * SEAT_BYTES, one) for one in held) <= 4 * SEAT_BYTES
+    with seated(house, 4 * SEAT_BYTES):
+        pass
+
+
+def test_who_only_opens_a_request_takes_no_seat():
+    house = Seats(seats=1)
+    with house.taking(), house.taking() as take, seated(house):
+        with pytest.raises(Problem):
+            take(1, False)
+        assert house.wait_seconds == house.seconds / house.workers
+
+
+@given(arrivals=st.lists(st.tuples(st.integers(0, IDLE_SECONDS), st.integers(0, 2 * SLOWEST)), max_size=30))
+def test_a_body_is_refused_when_it_is_slower_than_the_slowest_line(arrivals):
+    clock, sent = Clock(), iter(arrivals)
+
+    async def receive() -> dict:
+        pause, size = next(sent)
+        clock.now += pause
+        return {"type": "http.request", "body": bytes(size), "more_body": True}
+
+    body, waited, taken = Body(receive), 0, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bodies, "monotonic", clock)
+        for pause, size in arrivals:
+            waited, taken = waited + pause, taken + size
+            if waited > IDLE_SECONDS + taken / SLOWEST:
+                with pytest.raises(Problem) as refused:
+                    finished(body())
+                assert refused.value.status_code == 408 and refused.value.headers["Connection"] == "close"
+                return
+            finished(body())
 
 
 def test_work_is_done_in_turn_and_not_for_those_who_left():
@@ -133,7 +188,7 @@ def test_the_waiting_time_follows_what_requests_really_take(monkeypatch):
 
 def test_a_full_house_says_so(api):
     house = api.app.state.seats
-    with house.taken_by(house.seats * SEAT_BYTES):
+    with seated(house, house.seats * SEAT_BYTES):
         response = api.post("/predict", files={"files": b"x"})
     assert response.headers["retry-after"] in problem_of(response, 503)["detail"]
     problem_of(api.post("/predict", files={"files": b"x"}), 415)

@@ -63,7 +63,9 @@ def test_a_pushed_space_starts_and_answers_with_the_published_weights(hub, pushe
         port = free.getsockname()[1]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "PORT": str(port), "SPACE_ID": SPACE}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(hub.home)}
-    environment |= {"ADMIN_TOKEN": "secret"}  # there is nothing to retrain with on a Space, and no harm in it
+    environment |= {
+        "ADMIN_TOKEN": "an-administrator-s-token"
+    }  # there is nothing to retrain with on a Space, and no harm in it
     environment |= hub.repository(SPACE, "space").variables | {"HF_ENDPOINT": "http://127.0.0.1:9"}  # nobody there
     log = tmp_path / "log"
     with log.open("w") as output:
@@ -74,7 +76,9 @@ def test_a_pushed_space_starts_and_answers_with_the_published_weights(hub, pushe
         url = f"http://127.0.0.2:{port}"  # answers only what listens on every address
         wait_until_ready(url, process, log)
         assert httpx.get(f"{url}/model").json()["origin"]["name"] == MODEL
-        assert httpx.post(f"{url}/retrain", headers={"Authorization": "Bearer secret"}).status_code in (404, 405)
+        assert httpx.post(
+            f"{url}/retrain", headers={"Authorization": "Bearer an-administrator-s-token"}
+        ).status_code in (404, 405)
         (entry,) = ask(Client(url, verbose=False), examples.FILES[0])
     finally:
         process.terminate()

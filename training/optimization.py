@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.network import TumorNet
 
@@ -42,9 +42,10 @@ def moving_average(decay: float, updates: Tensor) -> Callable[[list[Tensor], lis
     @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], _: Tensor) -> None:
         if not averaged[0].is_floating_point():  # BatchNorm's counters
-            torch._foreach_copy_(averaged, current)
+            for one, latest in zip(averaged, current, strict=True):
+                one.copy_(latest)
             return
         count = float(updates)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + count) / (10 + count)))
+        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(averaged, current, _)
 
     return update

@@ -13,11 +13,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from huggingface_hub import HfApi, set_client_factory
+from huggingface_hub import HfApi
 
 from .publishing import artifact, space
 from .publishing.failures import ERRORS, PushFailed, why
-from .publishing.push import client, push
+from .publishing.push import give_up_on_silence, push
 
 
 def publish_weights(api: HfApi, run: Path, repo: str, **options) -> str | None:
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None, api: HfApi | None = None) -> int:
         parser.error("say where to: --repo ORG/NAME for the weights of a run, --space ORG/NAME for the page")
     if not options.run and (options.tag or not options.space):
         parser.error("name the run folder whose weights are to be published")
-    set_client_factory(client)
+    give_up_on_silence()
     api, how = api or HfApi(), {"private": options.private, "dry_run": options.dry_run}
     try:
         for name in filter(None, (options.repo, options.space)):

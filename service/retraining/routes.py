@@ -35,10 +35,11 @@ REFUSALS = documented(
     _403="A folder was named from another machine.",
     _404="There is no such job.",
     _409="That cannot be done now: a job is at work, or has ended, or its candidate got worse.",
+    _408="The upload stalled, or was too slow.",
     _413="The ZIP is too large.",
     _415="Neither a ZIP nor a folder.",
     _422="The ZIP or the folder cannot be used.",
-    _429="Too many wrong tokens.",
+    _429="Too many wrong tokens; while that lasts the right one is refused, too.",
     _507="The server's disk cannot be written.",
     _503="Training is not installed on this server, or there is no model to start from.",
 )

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import sha1, sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from httpx2 import Client, Timeout
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session, set_client_factory
 from huggingface_hub.errors import RepositoryNotFoundError
-from huggingface_hub.utils._http import default_client_factory
-from huggingface_hub.utils.sha import git_hash
 
 from .failures import ERRORS, PushFailed, why
 
@@ -42,11 +40,10 @@ class Changes(NamedTuple):
         return bool(self.added or self.deleted)
 
 
-def client() -> Client:
-    """The Hub client's own connection, for `huggingface_hub.set_client_factory`, but that it gives up on silence."""
-    made = default_client_factory()
-    made.timeout = Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-    return made
+def give_up_on_silence() -> None:
+    """Have the Hub client's connections be as they are, but that they wait for a byte no longer than a while."""
+    hooks, timeout = get_session().event_hooks, Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+    set_client_factory(lambda: Client(event_hooks=hooks, follow_redirects=True, timeout=timeout))
 
 
 def push(api: HfApi, upload: Upload, *, private: bool = False, tag: str = "", dry_run: bool = False) -> str | None:
@@ -100,7 +97,7 @@ def _compare(api: HfApi, upload: Upload) -> Changes:
 def _names(content: bytes | Path) -> tuple[str, str]:
     """How the Hub names this content: in LFS by its sha256, else as git does."""
     data = content.read_bytes() if isinstance(content, Path) else content
-    return sha256(data).hexdigest(), git_hash(data)
+    return sha256(data).hexdigest(), sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def _refuse_other_visibility(upload: Upload, found: Changes, private: bool) -> None:
