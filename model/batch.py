@@ -22,7 +22,7 @@ from pathlib import Path
 from .batch_plan import Plan, Unit, make_plan, read_plan, write_plan
 from .cases import ANSWERED
 from .classifier import TumorClassifier
-from .report import entries
+from .report import each_entry
 from .wording import many
 
 WAIT = 0.5  # seconds between two looks at whether the other processes are done
@@ -137,7 +137,7 @@ def _rows(classifier: TumorClassifier, source: Path, units: list[Unit]) -> Itera
     from .parquet import typed_rows
 
     for unit in units:
-        for entry in entries(classifier, [source / name for name in unit]):
+        for entry in each_entry(classifier, [source / name for name in unit]):
             yield from typed_rows(entry, unit[0], len(unit))
 
 

@@ -2,14 +2,10 @@
 
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .scans import UnreadableScan
-from .scans.kinds import ENOUGH, kind_of
-from .scans.sources import source_of
+from .folders import files_below, units
 
 FILES_OF_SHARD = 256  # what a crash costs at most: some seconds of scoring
 
@@ -34,11 +30,11 @@ def make_plan(source: Path, model: str) -> Plan:
     """
     shards: list[list[Unit]] = []
     room = 0
-    for unit in _units(source):
+    for unit in units(files_below(source)):
         if room < len(unit):
             shards.append([])
             room = FILES_OF_SHARD
-        shards[-1].append(unit)
+        shards[-1].append([os.path.relpath(path, source) for path in unit])
         room -= len(unit)
     return Plan(str(source.resolve()), model, shards)
 
@@ -54,41 +50,3 @@ def write_plan(plan: Plan, file: Path) -> None:
 
 def read_plan(file: Path) -> Plan:
     return Plan(**json.loads(file.read_text()))
-
-
-def _units(source: Path) -> list[Unit]:
-    """Units in the order of their first files."""
-    units: dict[str, Unit] = defaultdict(list)
-    for path in _files(source):
-        name = os.path.relpath(path, source)
-        units[_series(path) or f"file {name}"].append(name)
-    return list(units.values())
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Sorted by path; links to folders are not followed, which could go round in circles.
-
-    Pipes and sockets are no files: to read from them would wait for ever. Links that lead nowhere are told of.
-    """
-
-    def give_up(error: OSError) -> None:
-        raise error
-
-    for parent, folders, names in os.walk(folder, onerror=give_up):
-        folders.sort()
-        paths = (Path(parent, name) for name in sorted(names))
-        yield from (path for path in paths if path.is_file() or not path.exists())
-
-
-def _series(path: Path) -> str:
-    """What the files of a DICOM series share; empty for any other file, and for one that cannot be read."""
-    try:
-        source = source_of(path)
-        if kind_of(source.start(ENOUGH)) != "DICOM":
-            return ""
-        from .scans.dicom import read_instance  # only now: pydicom takes half a second to load
-        from .scans.dicom.values import text
-
-        return text(read_instance(source, 0).header, "SeriesInstanceUID")
-    except (UnreadableScan, OSError):
-        return ""  # reading it will tell why

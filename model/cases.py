@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ class Case:
         return self.study or (self.predictions[0] if self.predictions else None)
 
 
-def classify(classifier: "TumorClassifier", found: Sequence[Scan | Unreadable]) -> Iterator[tuple[int, Case | None]]:
+def classify(classifier: "TumorClassifier", found: Iterable[Scan | Unreadable]) -> Iterator[tuple[int, Case | None]]:
     """Classify every slice of what was read.
 
     Args: `found` as `scans.read_all` returns it.

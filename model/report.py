@@ -1,6 +1,7 @@
 """What is said about scans: one entry for each, the same on the command line, in CSV and through the API."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,17 @@ VERDICT = ("label", "probabilities", "tumor_probability", "sees_tumor")  # None 
 
 
 def entries(classifier: "TumorClassifier", files: Sequence[str | Path]) -> list[dict]:
-    """Read files and classify every slice in them: `entry` of each scan, in the order of `scans.read_all`."""
+    """Read an upload and classify every slice in it: `entry` of each scan, in the order of `scans.read_all`."""
     found = isolated.read_all(files)
     return [entry(case, classifier.version) for _, case in classify(classifier, found) if case]
+
+
+def each_entry(classifier: "TumorClassifier", files: Sequence[str | Path]) -> Iterator[dict]:
+    """As `entries`, of any number of files that an upload would not hold: one scan at a time is read and classified."""
+    found = (scan for _, scan in isolated.read_each(files, most_bytes=math.inf))
+    for _, case in classify(classifier, found):
+        if case:
+            yield entry(case, classifier.version)
 
 
 def entry(case: Case, version: str) -> dict:

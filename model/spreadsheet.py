@@ -1,7 +1,7 @@
 """Entries -> CSV: a row for each slice, and before the slices of a study one for the whole of it."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from . import CLASSES
@@ -16,7 +16,7 @@ COLUMNS = (  # prediction_set is a list with spaces, sees_tumor is yes or no
 SEES_TUMOR = {True: "yes", False: "no", None: ""}
 
 
-def write_csv(entries: Sequence[dict], out: TextIO) -> None:
+def write_csv(entries: Iterable[dict], out: TextIO) -> None:
     """Write entries, as `report.entry` returns them, under a line of `COLUMNS`."""
     writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -6,14 +6,18 @@ import random
 import struct
 import zipfile
 import zlib
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from model import scans
 from model.scans import archives, limits
 from tests.dicom_files import dicom, slice_12_bit
+from tests.folders import BROKEN_SCANS, NO_SCANS
 from tests.nifti_files import head_volume, nifti
 
 
@@ -25,9 +29,10 @@ def png():
 
 
 def zipped(files, compression=zipfile.ZIP_DEFLATED):
+    """`files`: contents by name, or pairs of both where names may come twice."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, content in files.items():
+        for name, content in files.items() if isinstance(files, dict) else files:
             archive.writestr(name, content)
     return buffer.getvalue()
 
@@ -70,6 +75,56 @@ def test_a_zip_without_scans_says_so():
     assert "no file that can be read" in refusal(zipped({}))
 
 
+NAMES = st.text("abc./\\", min_size=1, max_size=6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(names=st.lists(NAMES, min_size=1, max_size=12))
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_each_file_in_a_zip_is_an_entry_whatever_its_name(names):
+    """Also those that share one; folders and hidden files are none."""
+    buffers = [io.BytesIO() for _ in names]
+    for number, buffer in enumerate(buffers):
+        Image.fromarray(np.full((48, 64), number, np.uint8)).save(buffer, "PNG")
+    content = zipped([(name, buffer.getvalue()) for name, buffer in zip(names, buffers, strict=True)])
+    paths = [PurePosixPath(name.replace("\\", "/")) for name in names]
+    is_file = [
+        not name.endswith("/") and not path.name.startswith(".") for name, path in zip(names, paths, strict=True)
+    ]
+    shown = [number for number, shows in enumerate(is_file) if shows]
+    if shown:
+        assert [entry.slices[0][0, 0] for entry in scans.read_all([content])] == shown
+
+
+def zip64(content):
+    """The ZIP with the end record of large ones before its own, as some programs always write it."""
+    end = content.rindex(b"PK\5\6")
+    entries, size, offset = struct.unpack_from("<HII", content, end + 10)
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, entries, entries, size, offset)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    last = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return content[:end] + record + locator + last
+
+
+def test_a_small_zip_with_the_end_record_of_a_large_one_is_read(png):
+    assert len(scans.read(zip64(zipped({"a.png": png}))).slices) == 1
+
+
+def test_what_is_no_scan_costs_a_zip_no_row(png, tmp_path):
+    file = tmp_path / "disc.zip"
+    file.write_bytes(zipped({"scan.png": png} | NO_SCANS))
+    (scan,) = scans.read_all([file])
+    assert scan.name == "disc.zip" and scan.kind == "PNG"
+
+
+@pytest.mark.parametrize("name", BROKEN_SCANS)
+def test_what_might_be_a_damaged_scan_gets_a_row_in_a_zip(png, tmp_path, name):
+    file = tmp_path / "disc.zip"
+    file.write_bytes(zipped({"scan.png": png, name: BROKEN_SCANS[name]}))
+    _, refused = sorted(scans.read_all([file]), key=lambda entry: isinstance(entry, scans.Unreadable))
+    assert refused.name == f"disc.zip: {name}" and refused.reason
+
+
 def test_archives_in_archives_are_not_opened(png):
     inner = zipped({"slice.png": png})
     assert "archive within an archive" in refusal(zipped({"inner.zip": inner}))
@@ -110,6 +165,10 @@ def test_a_directory_is_refused_before_its_entries_are_taken_apart(monkeypatch, 
     assert "entries" in refusal(bytes(content))
     locator = b"PK\x06\x07" + bytes(16)  # of a directory for more than 65,535 entries
     assert "entries" in refusal(bytes(content[:-22] + locator + content[-22:]))
+    large = bytearray(zip64(zipped({"a.png": png})))
+    for place in (32, 40):  # entries, bytes of the directory
+        struct.pack_into("<Q", large, large.rindex(b"PK\6\6") + place, 2**40)
+        assert "entries" in refusal(bytes(large))
 
 
 def test_an_entry_larger_than_it_claims_is_refused(png):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from model import CLASSES, batch, batch_plan
 from model.classifier import TumorClassifier
-from model.report import entries
+from model.report import each_entry
 from tests.dicom_files import series, slice_12_bit
 from tests.server import write_random_weights
 
@@ -65,7 +65,7 @@ def test_every_file_is_told_of_once_and_as_elsewhere(archive, random_weights, tm
     ]
     unreadable = wholes[3]
     assert unreadable["status"] == "unreadable" and unreadable["reason"] and unreadable["glioma"] is None
-    (expected,) = entries(TumorClassifier.from_folder(random_weights), [archive / "b" / "two.tif"])
+    (expected,) = each_entry(TumorClassifier.from_folder(random_weights), [archive / "b" / "two.tif"])
     study, *slices = [row for row in rows if row["path"] == "b/two.tif"]
     for row, said in zip([study, *slices], [expected, *expected["slices"]], strict=True):
         assert [row[name] for name in CLASSES] == pytest.approx([said["probabilities"][name] for name in CLASSES])
@@ -82,9 +82,9 @@ def test_a_stopped_run_goes_on_and_does_nothing_twice(archive, random_weights, t
         asked.append(files)
         if len(asked) == stop_at:
             raise KeyboardInterrupt
-        return entries(classifier, files)
+        return each_entry(classifier, files)
 
-    monkeypatch.setattr(batch, "entries", counted)
+    monkeypatch.setattr(batch, "each_entry", counted)
     out = tmp_path / "results.parquet"
     options = [str(archive), "--out", str(out), "--weights", random_weights]
     assert batch.main(options) == 2 and "run this again" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """Reading pictures: every kind gives the pixels that were written, and whatever is wrong gives a sentence."""
 
+import gzip
 import io
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -10,7 +12,8 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from hypothesis import given, settings, strategies
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from model import scans
 from model.scans import limits, pictures
@@ -18,6 +21,7 @@ from tests.nifti_files import head_volume, nifti
 from tests.server import REPOSITORY
 
 EXIF_ORIENTATION = 0x0112
+SUBFILE, SUB_PAGES, STRIP_OFFSETS = 254, 330, 273  # tags of TIFF
 
 
 @pytest.fixture
@@ -105,10 +109,194 @@ def test_each_page_of_a_tiff_is_a_slice_in_order(slice_8_bit, slice_12_bit):
         np.testing.assert_array_equal(pixels, page)
 
 
-def test_an_animation_is_one_slice(slice_8_bit):
-    frames = [Image.fromarray(slice_8_bit), Image.fromarray(255 - slice_8_bit)]
-    content = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(only_slice(content), slice_8_bit)
+def frames_of(count, side=48):
+    """`count` unlike slices (uint8), so that no encoder takes two for one."""
+    return [
+        np.random.default_rng(number).integers(0, 256, (side, side + 16), dtype=np.uint8) for number in range(count)
+    ]
+
+
+def animated(frames, file_format, **options):
+    first, *others = map(Image.fromarray, frames)
+    return encoded(first, file_format, save_all=True, append_images=others, **options)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "GIF", "TIFF"])
+@settings(max_examples=10, deadline=None)
+@given(count=strategies.integers(1, 20))
+def test_each_frame_is_a_slice_in_order(file_format, count):
+    frames = frames_of(count)
+    scan = scans.read(animated(frames, file_format))
+    assert not scan.omitted
+    np.testing.assert_array_equal(scan.slices, frames)
+
+
+def test_frames_are_shown_as_a_viewer_composes_them():
+    """The second frame covers a part of the first, the third is laid on what was there before it."""
+    canvas = frames_of(1)[0]
+    drawn = [canvas, canvas.copy(), canvas.copy()]
+    drawn[1][10:20, 10:30] = 255
+    drawn[2][30:40, 40:50] = 0
+    for file_format in ("PNG", "GIF"):
+        np.testing.assert_array_equal(scans.read(animated(drawn, file_format)).slices, drawn)
+    patches = [Image.new("RGBA", (64, 48)) for _ in range(2)]
+    for number, patch in enumerate(patches):
+        patch.paste((255,) * 4, (number * 20, 0, number * 20 + 10, 48))
+    first, second = scans.read(encoded(patches[0], "GIF", save_all=True, append_images=patches[1:], disposal=1)).slices
+    assert not first[:, 20:30].any() and second[:, :10].all() and second[:, 20:30].all() and not second[:, 10:20].any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(file_format=strategies.sampled_from(["PNG", "GIF", "TIFF"]), share=strategies.floats(0.3, 0.999))
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of what is broken
+def test_of_a_file_cut_off_what_is_missing_is_said(file_format, share):
+    frames = frames_of(6)
+    content = animated(frames, file_format)
+    try:
+        scan = scans.read(content[: int(share * len(content))])
+    except scans.UnreadableScan:
+        return
+    np.testing.assert_array_equal(scan.slices, frames[: len(scan.slices)])
+    assert len(scan.slices) == len(frames) or scan.doubts
+    if file_format == "PNG":
+        assert len(scan.slices) + sum(omission.count for omission in scan.omitted) == len(frames)
+
+
+def test_a_gif_cut_off_between_two_frames_is_not_whole():
+    content = animated(frames_of(6), "GIF")
+    scan = scans.read(content[: content.rindex(b",\0\0\0\0")])
+    assert len(scan.slices) == 5 and scan.doubts
+
+
+def test_a_page_that_cannot_be_read_costs_itself():
+    content = bytearray(animated(frames_of(3), "TIFF", compression="tiff_lzw"))
+    with Image.open(io.BytesIO(content)) as image:
+        image.seek(1)
+        (offset,) = image.tag_v2[STRIP_OFFSETS]
+    content[offset : offset + 40] = bytes(40)
+    scan = scans.read(bytes(content))
+    np.testing.assert_array_equal(scan.slices, [frames_of(3)[0], frames_of(3)[2]])
+    assert "1 slice was left out" in scan.doubts[0] and "damaged" in scan.doubts[0]
+
+
+# pages that are no slices
+
+
+def tiff_of_pages(*pages):
+    """Each (pixels, tags of its own)."""
+    buffer = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(buffer, new=True) as file:
+        for pixels, tags in pages:
+            Image.fromarray(pixels).save(file, "TIFF", tiffinfo=tags)
+            file.newFrame()
+    return buffer.getvalue()
+
+
+def smaller(pixels, times):
+    return np.asarray(Image.fromarray(pixels).reduce(times))
+
+
+@pytest.mark.parametrize("tags", [{SUBFILE: 1}, {}])
+@pytest.mark.parametrize("times", [2, 4, 10])
+def test_a_smaller_copy_of_a_page_is_no_slice(draw_head, tags, times):
+    heads = [draw_head(0), draw_head(1)]
+    pages = [page for head in heads for page in ((head, {}), (smaller(head, times), tags))]
+    scan = scans.read(tiff_of_pages(*pages))
+    np.testing.assert_array_equal(scan.slices, heads)
+    assert [(omission.count, omission.other_picture) for omission in scan.omitted] == [(2, True)]
+    assert not scan.doubts and "smaller copy" in scan.notes[0]
+
+
+def test_a_smaller_page_of_another_slice_is_a_slice(draw_head):
+    pages = [draw_head(0), smaller(draw_head(1), 2), draw_head(2)]
+    scan = scans.read(tiff_of_pages(*((page, {}) for page in pages)))
+    assert [pixels.shape for pixels in scan.slices] == [page.shape for page in pages] and not scan.omitted
+
+
+def test_pages_that_are_all_called_reduced_are_slices(draw_head):
+    scan = scans.read(tiff_of_pages(*((draw_head(number), {SUBFILE: 1}) for number in range(3))))
+    assert len(scan.slices) == 3 and not scan.omitted
+
+
+@pytest.mark.parametrize(("subfile", "is_aside"), [(1, True), (0, False)])
+def test_pages_within_a_page_are_counted(draw_head, subfile, is_aside):
+    """What a tag 330 points to, here the second page: `subfile` says whether it is a smaller copy."""
+    content = bytearray(tiff_of_pages((draw_head(0), {SUB_PAGES: 1}), (smaller(draw_head(0), 2), {SUBFILE: subfile})))
+    first = int.from_bytes(content[4:8], "little")
+    after = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
+    tag = content.index(struct.pack("<H", SUB_PAGES), first)
+    content[tag + 8 : tag + 12] = content[after : after + 4]
+    content[after : after + 4] = bytes(4)  # no next page
+    scan = scans.read(bytes(content))
+    assert len(scan.slices) == 1
+    assert [(omission.count, omission.other_picture) for omission in scan.omitted] == [(1, is_aside)]
+
+
+@pytest.mark.parametrize("tags", [{270: "ImageJ=1.54f\nimages=5\nslices=5\n"}, {32997: 5}])
+def test_slices_that_have_no_page_are_counted(draw_head, tags):
+    content = tiff_of_pages((draw_head(0), tags)) + bytes(4 * draw_head(0).size)
+    assert sum(omission.count for omission in scans.read(content).omitted) == 4
+    (doubt,) = scans.read(content).doubts
+    assert "4 slices were left out" in doubt
+
+
+def test_a_page_taken_out_of_a_stack_is_whole(draw_head):
+    assert not scans.read(tiff_of_pages((draw_head(0), {270: "ImageJ=1.54f\nimages=24\n"}))).omitted
+
+
+def test_what_a_camera_stores_beside_its_picture_is_no_slice(draw_head):
+    head = Image.fromarray(draw_head(0))
+    scan = scans.read(encoded(head, "MPO", save_all=True, append_images=[head.reduce(2)]))
+    assert len(scan.slices) == 1 and scan.kind == "JPEG"
+    assert [(omission.count, omission.other_picture) for omission in scan.omitted] == [(1, True)]
+
+
+@pytest.mark.parametrize("is_planar", [False, True])
+def test_a_color_page_is_one_slice(slice_8_bit, is_planar):
+    """Red, green and blue pixel by pixel, or one plane after the other, are no three slices."""
+    content = encoded(Image.fromarray(slice_8_bit).convert("RGB"), "TIFF")
+    if is_planar:
+        content = planar(slice_8_bit)
+    scan = scans.read(content)
+    np.testing.assert_array_equal(scan.slices, [slice_8_bit])
+    assert not scan.omitted
+
+
+def planar(pixels):
+    """A TIFF of three planes, which Pillow cannot write: the tags are put together by hand."""
+    (height, width), size = pixels.shape, pixels.size
+    values = {256: width, 257: height, 259: 1, 262: 2, 277: 3, 278: height, 284: 2}
+    data = 8 + 2 + 12 * (len(values) + 3) + 4
+    lists = struct.pack("<3H", 8, 8, 8) + b"".join(
+        struct.pack("<3I", *(data + 30 + k * size for k in range(3))) for _ in "1"
+    )
+    lists += struct.pack("<3I", size, size, size)
+    entries = {tag: struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items()}
+    entries |= {258: struct.pack("<HHII", 258, 3, 3, data)}
+    entries |= {tag: struct.pack("<HHII", tag, 4, 3, data + place) for tag, place in ((273, 6), (279, 18))}
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    return head + lists + 3 * pixels.tobytes()
+
+
+# values that are no gray
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, -9999, -3.4e38, 3.4e38, 1e20, -1])
+@settings(max_examples=10, deadline=None)
+@given(side=strategies.integers(1, 40), offset=strategies.sampled_from([0, 1, 500]))
+def test_what_was_not_measured_becomes_the_background(special, side, offset):
+    values = np.random.default_rng(side).random((48, 48), dtype=np.float32) * 4095 + offset
+    values[:side, :side] = special
+    measured = values[np.where(values == np.float32(special), False, np.isfinite(values))]
+    expected = values.copy()
+    expected[:side, :side] = measured.min()
+    np.testing.assert_array_equal(only_slice(encoded(values, "TIFF")), expected)
+
+
+@pytest.mark.parametrize("make", [np.zeros_like, np.ones_like, lambda v: v - v.mean(), lambda v: -v, lambda v: v > 0.5])
+def test_values_that_are_measured_stay(make):
+    values = make(np.random.default_rng(0).random((48, 48), dtype=np.float32)).astype(np.float32)
+    np.testing.assert_array_equal(only_slice(encoded(values, "TIFF")), values)
 
 
 # color, transparency, orientation, inversion
@@ -167,22 +355,47 @@ def test_a_tiff_that_stores_white_as_zero_is_shown_right(depth):
 # what is refused, and how
 
 
-KINDS = {
-    "NIfTI pair": bytes(344) + b"ni1\0" + bytes(64),
-    "RAR": b"Rar!\x1a\x07" + bytes(64),
-    "NRRD": b"NRRD0004\n" + bytes(64),
-    "PDF": b"%PDF-1.7\n",
-    "GIF": b"GIF89a" + bytes(64),
-    "HEIC": b"\0\0\0\x18ftypheic" + bytes(64),
-    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64),
+KINDS = {  # what it is called: how it begins, a word of what to do
+    "NIfTI pair": (bytes(344) + b"ni1\0", "mri_convert"),
+    "Analyze pair": (b"\x5c\x01\0\0" + bytes(400), "mri_convert"),
+    "MGH": (struct.pack(">7ih", 1, 256, 256, 256, 1, 0, 0, 1) + bytes(300), "mri_convert"),
+    "MetaImage": (b"ObjectType = Image\nNDims = 3\n", "3D Slicer"),
+    "NRRD": (b"NRRD0004\n", "3D Slicer"),
+    "GIPL": (bytes(252) + b"\xef\xff\xe9\xb0", "3D Slicer"),
+    "MINC": (b"\x89HDF\r\n\x1a\n", "mnc2nii"),
+    "netCDF": (b"CDF\1" + bytes(60), "mnc2nii"),
+    "MATLAB": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "niftiwrite"),
+    "NumPy": (b"\x93NUMPY\1\0", "nibabel"),
+    "PAR/REC": (b"# === DATA DESCRIPTION FILE ====\n#\n", "dcm2niix"),
+    "AFNI": (b"\ntype = string-attribute\nname = HISTORY", "3dAFNItoNIFTI"),
+    "several parts": (b"--boundary\r\nContent-Type: application/dicom\r\n\r\n", ".dcm"),
+    "JSON": (b'[{"00080005": {"vr": "CS"}}]', ".dcm"),
+    "XML": (b'<?xml version="1.0"?>\n<NativeDicomModel>', ".dcm"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "DICOM"),
+    "JPEG XL": (b"\xff\x0a" + bytes(64), "PNG"),
+    "HEIC": (b"\0\0\0\x18ftypheic", "PNG"),
+    "AVIF": (b"\0\0\0\x18ftypavif", "PNG"),
+    "video": (b"\0\0\0\x18ftypisom", "PNG"),
+    "tar": (bytes(257) + b"ustar\0", "Unpack"),
+    "7-Zip": (b"7z\xbc\xaf\x27\x1c", "Unpack"),
+    "RAR": (b"Rar!\x1a\x07", "Unpack"),
+    "xz": (b"\xfd7zXZ\0", "Unpack"),
+    "Zstandard": (b"\x28\xb5\x2f\xfd", "Unpack"),
+    "bzip2": (b"BZh91AY", "Unpack"),
+    "PDF": (b"%PDF-1.7\n", "PNG"),
+    "Office": (b"\xd0\xcf\x11\xe0", "PNG"),
+    "web page": (b"<!DOCTYPE html>", "PNG"),
+    "program": (b"MZ\x90\0", "PNG"),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_known_kind_is_refused_by_its_name_with_the_remedy(kind):
-    sentence = refusal(KINDS[kind])
-    assert kind in sentence
-    assert "upload that" in sentence
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_known_kind_is_refused_by_its_name_with_the_remedy(kind, pack):
+    start, remedy = KINDS[kind]
+    sentence = refusal(pack(start + bytes(64)))
+    assert kind in sentence and remedy in sentence
+    assert re.search(r"upload (that|those|the files in it)", sentence)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +492,8 @@ def valid_files(slice_8_bit, slice_12_bit):
     yield encoded(slice_8_bit, "TIFF", compression="tiff_lzw")
     yield encoded(slice_8_bit, "BMP")
     yield encoded(slice_8_bit, "WEBP")
+    yield animated([slice_8_bit, 255 - slice_8_bit], "PNG")
+    yield animated([slice_8_bit, 255 - slice_8_bit], "GIF")
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of what is broken

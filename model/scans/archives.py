@@ -3,7 +3,7 @@
 import gzip
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -11,25 +11,30 @@ from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from . import limits
-from .names import shown_name
+from .kinds import ENOUGH, is_no_scan
+from .names import is_left_behind, shown_name
 from .scan import UnreadableScan
 from .sources import Source, check_bytes
 
 END_OF_DIRECTORY, END_SIZE = b"PK\x05\x06", 22  # bytes without a comment (APPNOTE 4.3.16)
 LONGEST_COMMENT = 65535
-LOCATOR_64, LOCATOR_SIZE = b"PK\x06\x07", 20  # of a directory with more than 65,535 entries or 4 GB
+LOCATOR_64, LOCATOR_SIZE = b"PK\x06\x07", 20  # of the end record below, which any ZIP may have, whatever its size
+END_64, END_64_SIZE = b"PK\x06\x06", 56
 LONGEST_ENTRY = 1024  # bytes of one entry in the directory: its name and notes
 ENCRYPTED = 1  # bit of an entry's flags
 DAMAGED = "The archive is damaged or incomplete. Export it again, or upload the files in it."
 
 
 def zip_members(source: Source, opened: ExitStack) -> Iterator[Source]:
-    """The files in a ZIP that may be scans; hidden ones and what systems leave behind are none.
+    """The files in a ZIP that may be scans, damaged or of a kind that is not read among them.
 
     Args and raises: as `zip_files`.
     """
     for path, size, content in zip_files(source, opened):
-        if size:
+        start = b""
+        with suppress(UnreadableScan):  # whoever reads it is told why
+            start = content()[:ENOUGH] if size else b""
+        if not is_no_scan(path.name, start):
             yield Source(shown_name(path.name), lambda content=content: BytesIO(content()))
 
 
@@ -61,27 +66,45 @@ def zip_files(source: Source, opened: ExitStack) -> Iterator[tuple[PurePosixPath
         raise UnreadableScan("The ZIP is protected by a password. Unpack it and upload the files in it.")
 
     @lru_cache(maxsize=1)  # of what is told apart, then looked into, then read, all at once or never
-    def content(name: str) -> bytes:
-        return _unpacked(archive, archive.getinfo(name))
+    def content(entry: ZipInfo) -> bytes:  # not by its name, which several may share
+        return _unpacked(archive, entry)
 
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if not path.name.startswith(".") and "__MACOSX" not in path.parts:
-            yield path, entry.file_size, partial(content, entry.filename)
+        if not is_left_behind(path):
+            yield path, entry.file_size, partial(content, entry)
 
 
 def _check_directory(file: BinaryIO) -> None:
     """Refuse a directory that is too long before ZipFile takes it apart entry by entry."""
     size = file.seek(0, 2)
-    file.seek(max(0, size - END_SIZE - LONGEST_COMMENT - LOCATOR_SIZE))
+    start = max(0, size - END_SIZE - LONGEST_COMMENT - LOCATOR_SIZE - END_64_SIZE)
+    file.seek(start)
     tail = file.read()
     end = len(tail) - END_SIZE if tail[-END_SIZE:].startswith(END_OF_DIRECTORY) else tail.rfind(END_OF_DIRECTORY)
     if end < 0 or len(tail) < end + END_SIZE:
         raise UnreadableScan(DAMAGED)
-    entries, length = struct.unpack_from("<HI", tail, end + 10)
-    is_64 = end >= LOCATOR_SIZE and tail[end - LOCATOR_SIZE :].startswith(LOCATOR_64)
-    if is_64 or entries > limits.MAX_ZIP_ENTRIES or length > limits.MAX_ZIP_ENTRIES * LONGEST_ENTRY:
+    sizes = struct.unpack_from("<HI", tail, end + 10)  # entries, bytes of the directory
+    locator = end - LOCATOR_SIZE
+    if locator >= 0 and tail.startswith(LOCATOR_64, locator):
+        sizes = _sizes_64(file, start + locator, *struct.unpack_from("<Q", tail, locator + 8)) or sizes
+    if sizes[0] > limits.MAX_ZIP_ENTRIES or sizes[1] > limits.MAX_ZIP_ENTRIES * LONGEST_ENTRY:
         raise _too_many()
+
+
+def _sizes_64(file: BinaryIO, locator: int, place: int) -> tuple[int, int] | None:
+    """Entries and bytes of the directory, by the record that stands before its locator or where that says.
+
+    Of two records, the larger numbers: which one zipfile takes depends on its version.
+    """
+    found = []
+    for offset in {locator - END_64_SIZE, place}:
+        if 0 <= offset <= locator - END_64_SIZE:
+            file.seek(offset)
+            record = file.read(END_64_SIZE)
+            if record.startswith(END_64):
+                found.append(struct.unpack_from("<QQ", record, 32))
+    return tuple(map(max, zip(*found, strict=True))) if found else None
 
 
 def _too_many() -> UnreadableScan:

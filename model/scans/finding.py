@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import limits
 from .archives import unzipped, zip_members
-from .kinds import ENOUGH, READABLE, Unrecognized, kind_of
+from .kinds import ENOUGH, READABLE, kind_of
 from .names import of_several, shown_name
 from .nifti import HEADER_BYTES, bytes_of_volume, read_header, read_volume
 from .pictures import read_picture
@@ -57,6 +57,7 @@ class Upload:
     begin: called with a file's place, and whether it is decoded, whenever work on it begins.
     opened: closes the archives when nothing is read any more.
     deaths: of decoders, by the place of the file that they died of.
+    most_files: that are looked through; how many more there are is an entry.
     damaged: DICOM files, and files of archives, of which not even the headers can be read.
     archives: names of the ZIPs by number.
     """
@@ -64,6 +65,7 @@ class Upload:
     begin: Callable[[Place, bool], object]
     opened: ExitStack
     deaths: Mapping[Place, Death]
+    most_files: int
     entries: dict[Key, Found | Unreadable] = field(default_factory=dict)
     instances: list["Instance"] = field(default_factory=list)
     damaged: int = 0
@@ -78,18 +80,18 @@ def find_all(
     Args: `files`, `names` as of `reading.read_all`.
     Returns: what there is, in the order of the (first) files.
     """
-    for number, file in enumerate(files[: limits.MAX_FILES]):
+    for number, file in enumerate(files[: upload.most_files]):
         upload.begin((number, 0), False)
         name = shown_name(names[number] if names else "" if isinstance(file, bytes) else Path(file).name)
         try:
             _add(upload, source_of(file, name), (number, 0))
         except UnreadableScan as error:
             upload.entries[number, 0, 0] = Unreadable(name, str(error))
-    more = len(files) - limits.MAX_FILES
-    only = f"Only the first {limits.MAX_FILES:,} files were read. Upload one series at a time."
+    more = len(files) - upload.most_files
+    only = f"Only the first {upload.most_files:,} files were read. Upload one series at a time."
     _add_series(upload, [Omission(more, only)] if more > 0 else [])
     if more > 0:
-        upload.entries[limits.MAX_FILES, 0, 0] = Unreadable(f"{more} more files", only)
+        upload.entries[upload.most_files, 0, 0] = Unreadable(f"{more} more files", only)
     count = Counter(number for number, _, _ in upload.entries)
     for key, found in sorted(upload.entries.items()):
         if count[key[0]] == 1 and key[0] in upload.archives:
@@ -142,8 +144,6 @@ def _add_members(upload: Upload, archive: Source, number: int) -> None:
         named = replace(member, name=shown_name(f"{archive.name}: {member.name}"))
         try:
             _add(upload, named, (number, place), nesting=1)
-        except Unrecognized:
-            continue
         except UnreadableScan as error:
             upload.entries[number, place, 0] = Unreadable(named.name, str(error))
     if len(upload.entries) + len(upload.instances) == before:
@@ -153,9 +153,8 @@ def _add_members(upload: Upload, archive: Source, number: int) -> None:
 def _add_unzipped(upload: Upload, source: Source, place: Place, nesting: int) -> None:
     """What is in a gzip archive: a NIfTI volume is unpacked while it is read, anything else in memory."""
     if kind_of(source.start(ENOUGH)) != "NIfTI":
-        content = source.content()
-        check_bytes(len(content))
-        source = Source(source.name, lambda: BytesIO(content))
+        check_bytes(len(source.content()))
+        source = Source(source.name, lambda packed=source: BytesIO(packed.content()))  # not kept: a ZIP may have many
     _add(upload, source, place, nesting)
 
 

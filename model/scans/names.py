@@ -1,6 +1,7 @@
 """The name that a file is shown by: it can break neither a line nor a table nor the direction of what is read."""
 
 import unicodedata
+from pathlib import PurePath
 
 from . import limits
 
@@ -21,3 +22,8 @@ def shown_name(name: str) -> str:
 def of_several(names: list[str]) -> str:
     """What a series is called that came in several files: its first file's name, and how many more there are."""
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def is_left_behind(path: PurePath) -> bool:
+    """Whether a system wrote the file for itself: a hidden one (.DS_Store, ._scan.png), or one in __MACOSX."""
+    return path.name.startswith(".") or "__MACOSX" in path.parts

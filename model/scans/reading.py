@@ -1,5 +1,6 @@
 """The one way in: files -> scans."""
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,7 +37,7 @@ def read(source: str | Path | bytes, name: str = "") -> Scan:
     Raises: UnreadableScan, whatever else is wrong with the file.
     """
     with ExitStack() as opened:
-        entries = find_all([source], [name] if name else (), Upload(_nothing, opened, {})).values()
+        entries = find_all([source], [name] if name else (), Upload(_nothing, opened, {}, 1)).values()
         scans = sorted((entry for entry in entries if isinstance(entry, Found)), key=lambda found: -found.slices)
         if not scans:
             raise UnreadableScan(next(iter(entries)).reason)
@@ -73,13 +74,14 @@ def read_each(
 ) -> Iterator[tuple[Key, Scan | Unreadable]]:
     """As `read_all`, one entry at a time, each with its key.
 
-    Args: `begin`, as of `Upload`; `most_bytes`, that all slices together may take (default: `MAX_BYTES_AT_ONCE`);
-        `deaths`, of decoders, whose files
-        are not decoded again, and those in danger of the same come last; `done`, keys of entries that are not wanted;
-        `plan`, called with the name of each entry before any is read.
+    Args: `begin`, as of `Upload`; `most_bytes`, that all slices together may take (default: `MAX_BYTES_AT_ONCE`),
+        infinite where none is kept, when any number of files is read, too; `deaths`, of decoders, whose files are not
+        decoded again, and those in danger of the same come last; `done`, keys of entries that are not wanted; `plan`,
+        called with the name of each entry before any is read.
     """
     with ExitStack() as opened:
-        entries = find_all(files, names, Upload(begin, opened, deaths))
+        most_files = len(files) if most_bytes == math.inf else limits.MAX_FILES
+        entries = find_all(files, names, Upload(begin, opened, deaths, most_files))
         plan({key: found.name for key, found in entries.items()})
         room = limits.MAX_BYTES_AT_ONCE if most_bytes is None else most_bytes
         order = sorted(entries, key=lambda key: getattr(entries[key], "is_risky", False)) if deaths else list(entries)

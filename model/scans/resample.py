@@ -10,6 +10,7 @@ from . import limits
 SQUARE = 0.01  # pixels whose sides differ by less count as square: no eye and no network sees 1 %
 DARKEST, BRIGHTEST = 0.1, 99.9  # percentiles of a volume without a window: a small bright lesion keeps its shades
 WHITE = 65535  # of uint16: windowed 12-bit pixels keep all their levels
+MUCH_BRIGHTER = 1000  # times the range of all other values: no tissue is
 CORNERS, LARGE, SEEN = 0.75, 0.1, 0.01  # shares: of corners that lie outside; of pixels outside; darker and brighter
 SAMPLE = 500_000  # values that percentiles are taken from
 PLAUSIBLE_MM = (0.01, 100.0)  # between pixels or slices of a head; other values are somebody's typing error
@@ -83,6 +84,27 @@ def gray_range(sample: np.ndarray) -> tuple[float, float]:
     if high <= low:  # one tiny bright spot
         low, high = sample.min(), sample.max()
     return float(low), float(high)
+
+
+def sentinels(values: np.ndarray) -> tuple[float, ...]:
+    """Numbers that programs put where nothing was measured (-9999, the lowest or highest of float32), or ().
+
+    A dark one is the only negative value, or farther below all others than these are apart; a bright one is
+    `MUCH_BRIGHTER` times as far above them. `values`: floats of any shape; NaN and infinity are passed over.
+    """
+    found = []
+    values = values[np.isfinite(values)]
+    lowest = float(values.min(initial=np.inf))
+    others = values[values > lowest]
+    darkest, brightest = float(others.min(initial=np.inf)), float(others.max(initial=-np.inf))
+    if lowest < 0 <= brightest and darkest < brightest and (darkest >= 0 or darkest - lowest > brightest - darkest):
+        found.append(lowest)
+        values = others
+    others = values[values < brightest]
+    darkest, second = float(others.min(initial=np.inf)), float(others.max(initial=-np.inf))
+    if darkest < second and brightest - second > MUCH_BRIGHTER * (second - darkest):
+        found.append(brightest)
+    return tuple(found)
 
 
 def to_16_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:

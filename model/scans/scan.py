@@ -48,7 +48,7 @@ class Scan:
     plane: "axial", "coronal", "sagittal", or "" where it is not known.
     spacing: mm from slice to slice, and from pixel to pixel; None where either is not known.
     sequence: "T1", "T1C+", "T2", "FLAIR", or "" where the tags do not say it.
-    kind: "PNG", "JPEG", "TIFF", "BMP", "WebP", "DICOM", "DICOM series" or "NIfTI".
+    kind: "PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF", "DICOM", "DICOM series" or "NIfTI".
     assumptions: sentences about what the files do not say, or do not say rightly.
     omitted: what the files hold besides `slices`. With anything in it but other pictures, no verdict is "accepted".
     """

@@ -44,7 +44,7 @@ def assert_proper(entry: Scan | Unreadable) -> None:
         assert np.isfinite(pixels).all()
     assert entry.plane in ("", "axial", "coronal", "sagittal")
     assert entry.sequence in ("", "T1", "T1C+", "T2", "FLAIR")
-    assert entry.kind in ("PNG", "JPEG", "TIFF", "BMP", "WebP", "DICOM", "DICOM series", "NIfTI")
+    assert entry.kind in ("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF", "DICOM", "DICOM series", "NIfTI")
     assert entry.spacing is None or all(np.isfinite(step) and step > 0 for step in entry.spacing)
     for note in entry.notes:
         assert_plain(note, with_remedy=False)
