@@ -16,7 +16,7 @@ from .preprocess import FOREGROUND, LINE_SHARE
 DRAWN_ON = (
     "Something is drawn on this slice (white or colored lines); marks change the answer. Upload the slice without them."
 )
-SATURATED = 64  # of 255: colors whose largest and smallest part differ by as much are no tinted gray
+SATURATED = 64  # of 255: parts of a color that differ by as much, and by half of the largest, are no tint
 FEWEST_COLORED = 10  # pixels: a dot of JPEG's noise has fewer, the shortest arrow more
 MOST_COLORED = 0.25  # of the head: more of it is a color map or the tint of a film, and no mark
 BRIGHT = 200  # of 255, where JPEG and the pixels at the edge of a thin line leave its middle
@@ -33,11 +33,12 @@ def has_color(rgb: np.ndarray) -> bool:
     """Whether there is color on the head in a picture that is gray otherwise: (h, w, 3), unsigned."""
     red, green, blue = (rgb[..., i] for i in range(3))
     white = 255 if rgb.dtype == np.uint8 else rgb.max()
-    ranges = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    colored = ranges >= max(1, white * (SATURATED / 255))
+    highest = np.maximum(np.maximum(red, green), blue)
+    ranges = highest - np.minimum(np.minimum(red, green), blue)
+    colored = (ranges >= max(1, white * (SATURATED / 255))) & (ranges >= highest // 2)
     if np.count_nonzero(colored) < FEWEST_COLORED:
         return False
-    top, left, height, width = _ellipse(_as_bytes(np.where(colored, 0, green)))
+    top, left, height, width = head_ellipse(_as_bytes(np.where(colored, 0, green)))
     y, x = np.nonzero(colored)
     on_head = np.count_nonzero(((y - top) / height) ** 2 + ((x - left) / width) ** 2 < 1)
     return FEWEST_COLORED <= on_head < MOST_COLORED * np.pi * height * width
@@ -63,7 +64,7 @@ def signs_of_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gray = _as_bytes(pixels)
     if max(gray.shape) > LARGEST:
         gray = np.asarray(Image.fromarray(gray).reduce(-(-max(gray.shape) // LARGEST)))
-    ellipse = _ellipse(gray)
+    ellipse = head_ellipse(gray)
     turned = ellipse[1], ellipse[0], ellipse[3], ellipse[2]
     down, across = _lines(gray, ellipse), _lines(np.ascontiguousarray(gray.T), turned)
     signs = np.concatenate((down[0], across[0]))
@@ -85,7 +86,7 @@ def _as_bytes(pixels: np.ndarray) -> np.ndarray:
     return ((pixels.astype(np.float32) - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
 
 
-def _ellipse(gray: np.ndarray) -> tuple[float, float, float, float]:
+def head_ellipse(gray: np.ndarray) -> tuple[float, float, float, float]:
     """Middle and half axes, along rows and columns, of the ellipse in the box that `preprocess` finds around a head."""
     foreground = gray > 255 * FOREGROUND
     axes = []

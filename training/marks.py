@@ -31,23 +31,31 @@ COLORS |= {"green": (0, 255, 0)}
 SIDES = (256, 320, 512, 768, 1024)  # pixels of the longer side, to which a slice is enlarged before it is drawn on
 FINE = 4  # an antialiased mark is drawn so many times larger
 FALSE_ALARMS = 0.001  # of the ordinary slices of a fit are called drawn on
-NEURONS = 12
+NEURONS = 16
 EVERY = 6  # slices of a volume
 
 
-def draw(image: np.ndarray, rng: np.random.Generator, side: int, color: str = "", shape: str = "", at=None):
+def draw(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    side: int,
+    color: str = "",
+    shape: str = "",
+    thick: int = 0,
+    at: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """One mark somewhere on the head: uint8 (h, w) -> uint8 (H, W, 3), whose longer side is `side`, and where it lies.
 
-    Args: `color`, one of `COLORS`, `shape`, one of `SHAPES`, `at`, the row and column of its middle as fractions of the
-        sides; else they are drawn, as are thickness (1 to 5 pixels), size, antialiasing, dashes, and JPEG.
+    Args: `color`, one of `COLORS`, `shape`, one of `SHAPES`, `thick`, 1 to 5 pixels, `at`, row and column of its middle
+        as fractions of the sides; what is not given is drawn by lot, as are size, antialiasing, dashes, and JPEG.
     Returns: the picture, and float32 (H, W), what share of each pixel the mark covers.
     """
     scale = side / max(image.shape)
     height, width = (round(length * scale) for length in image.shape)
     gray = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
     color, shape = color or str(rng.choice(list(COLORS))), shape or str(rng.choice(SHAPES))
-    thick, reach = int(rng.integers(1, 6)), side * rng.uniform(0.05, 0.2)
-    top, left, half_height, half_width = marks._ellipse(gray)
+    thick, reach = thick or int(rng.integers(1, 6)), side * rng.uniform(0.05, 0.2)
+    top, left, half_height, half_width = marks.head_ellipse(gray)
     middle = np.array((left + rng.uniform(-0.6, 0.6) * half_width, top + rng.uniform(-0.6, 0.6) * half_height))
     if at is not None:
         middle = np.array((at[1] * width, at[0] * height))
@@ -120,7 +128,7 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
     ordinary = [marks.signs_of_lines(pixels)[0] for pixels in (*slices, *volumes)]
     enlarged = [marks.signs_of_lines(_enlarged(pixels, int(rng.choice(SIDES[1:4]))))[0] for pixels in slices[::4]]
     signs, drawn = [*ordinary, *enlarged], []
-    for pixels in slices[::3]:
+    for pixels in slices:
         side = max(pixels.shape) if rng.random() < 0.4 else int(rng.choice(SIDES))
         picture, covered = draw(pixels, rng, side, color=str(rng.choice(("white", "outlined"))))
         found, middles = marks.signs_of_lines(np.asarray(Image.fromarray(picture).convert("L")))
@@ -130,7 +138,7 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
     samples = np.concatenate((*signs, *drawn))
     labels = np.arange(len(samples)) >= sum(map(len, signs))
     mean, scale = samples.mean(0), samples.std(0)
-    net = MLPClassifier(NEURONS, activation="tanh", alpha=1e-3, batch_size=512, max_iter=40, random_state=0)
+    net = MLPClassifier(NEURONS, activation="tanh", alpha=1e-3, batch_size=1024, max_iter=60, random_state=0)
     net.fit((samples - mean) / scale, labels)
     (inner, outer), (inner_bias, bias) = net.coefs_, net.intercepts_
     parts = {
