@@ -16,7 +16,7 @@ from model.marks import DRAWN_ON, has_color, has_lines
 from model.scans import Scan
 from model.scans.planes import planes
 from tests.dicom_files import dicom
-from training.marks import COLORS, SHAPES, draw
+from training.marks import COLORS, SHAPES, draw, windowed
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = sorted(path for path in EXAMPLES.glob("*.png") if "chest" not in path.name)
@@ -123,10 +123,10 @@ def test_no_example_is_marked(path):
         assert not scan.marked and not any(has_lines(pixels) for pixels in scan.slices)
 
 
-@pytest.mark.parametrize("gain", [1.5, 2, 3, 5])
+@pytest.mark.parametrize("gain", [1.5, 2, 3])
 @pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
 def test_what_a_narrow_window_makes_white_is_not_drawn(path, gain):
-    bright = np.clip(PLAIN[path].astype(float) * gain, 0, 255).astype(np.uint8)
+    bright = windowed(PLAIN[path], gain)
     assert not has_lines(bright) and not has_color(np.repeat(bright[..., None], 3, axis=2))
 
 

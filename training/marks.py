@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from model import marks, scans
+from model import CLASSES, marks, scans
 from model.classifier import EMBEDDED, TumorClassifier
 from model.scans.planes import planes
 
 from .data import read_dataset
+from .phantoms import draw_phantom
 
 SHAPES = ("ellipse", "arrow", "rectangle", "letters", "cross", "ruler", "freehand")
 COLORS = {"white": (255, 255, 255), "outlined": (255, 255, 255), "red": (255, 0, 0), "yellow": (255, 255, 0)}
@@ -32,6 +33,7 @@ SIDES = (256, 320, 512, 768, 1024)  # pixels of the longer side, to which a slic
 FINE = 4  # an antialiased mark is drawn so many times larger
 FALSE_ALARMS = 0.001  # of the ordinary slices of a fit are called drawn on
 NEURONS = 16
+PHANTOMS = 200
 EVERY = 6  # slices of a volume
 
 
@@ -117,28 +119,31 @@ def _dashes(line: np.ndarray, length: float) -> list[np.ndarray]:
 
 
 def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
-    """What `marks.LINES` holds, fitted to slices, uint8, without marks and with one of ours, and to those of volumes.
+    """What `marks.LINES` holds, fitted to slices and phantoms, uint8, without and with a mark, and to volumes.
 
-    Some are enlarged, so that it is the line that tells and not the size. The bias lets
-    `FALSE_ALARMS` of all slices pass.
+    Some are enlarged, so that it is the line that tells and not the size, and some shown in a narrow window, which
+    makes white what no one drew. The bias lets `FALSE_ALARMS` of all slices pass.
     """
     from sklearn.neural_network import MLPClassifier
 
     rng = np.random.default_rng(0)
-    ordinary = [marks.signs_of_lines(pixels)[0] for pixels in (*slices, *volumes)]
-    enlarged = [marks.signs_of_lines(_enlarged(pixels, int(rng.choice(SIDES[1:4]))))[0] for pixels in slices[::4]]
-    signs, drawn = [*ordinary, *enlarged], []
-    for pixels in slices:
+    heads = [draw_phantom(str(rng.choice(CLASSES)), seed, 320).image for seed in range(PHANTOMS)]
+    shown = [*slices, *heads, *volumes]
+    shown += [_enlarged(pixels, int(rng.choice(SIDES[1:4]))) for pixels in slices[::4]]
+    shown += [windowed(pixels, rng.uniform(1.2, 3.5)) for pixels in (*slices[1::3], *heads, *heads)]
+    plain = [marks.signs_of_lines(pixels)[0] for pixels in shown]
+    drawn = []
+    for pixels in (*slices[::2], *heads):
         side = max(pixels.shape) if rng.random() < 0.4 else int(rng.choice(SIDES))
+        pixels = windowed(pixels, rng.uniform(1, 2)) if rng.random() < 0.2 else pixels
         picture, covered = draw(pixels, rng, side, color=str(rng.choice(("white", "outlined"))))
         found, middles = marks.signs_of_lines(np.asarray(Image.fromarray(picture).convert("L")))
         row, column = np.clip(middles.T, 0, np.array(covered.shape)[:, None] - 1)
-        is_drawn = covered[row, column] > 0.4
-        drawn.append(found[is_drawn])
-    samples = np.concatenate((*signs, *drawn))
-    labels = np.arange(len(samples)) >= sum(map(len, signs))
+        drawn.append(found[covered[row, column] > 0.4])
+    samples = np.concatenate((*plain, *drawn))
+    labels = np.arange(len(samples)) >= sum(map(len, plain))
     mean, scale = samples.mean(0), samples.std(0)
-    net = MLPClassifier(NEURONS, activation="tanh", alpha=1e-3, batch_size=1024, max_iter=60, random_state=0)
+    net = MLPClassifier(NEURONS, activation="tanh", alpha=1e-3, batch_size=1024, max_iter=40, random_state=0)
     net.fit((samples - mean) / scale, labels)
     (inner, outer), (inner_bias, bias) = net.coefs_, net.intercepts_
     parts = {
@@ -149,9 +154,14 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
         "outer": outer[:, 0],
         "bias": bias[0],
     }
-    highest = [marks.score(found, **parts).max(initial=-99) for found in ordinary]
+    highest = [marks.score(found, **parts).max(initial=-99) for found in plain]
     parts["bias"] = bias[0] - max(0, np.quantile(highest, 1 - FALSE_ALARMS))
     return {name: np.round(values, 4).tolist() for name, values in parts.items()}
+
+
+def windowed(pixels: np.ndarray, gain: float) -> np.ndarray:
+    """uint8: brighter, and white where that is brighter than white."""
+    return np.clip(pixels * gain, 0, 255).astype(np.uint8)
 
 
 def _enlarged(pixels: np.ndarray, side: int) -> np.ndarray:
