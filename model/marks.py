@@ -23,6 +23,8 @@ BRIGHT = 200  # of 255, where JPEG and the pixels at the edge of a thin line lea
 DROP = 50  # by which it is darker two pixels beyond a line, on both sides
 WIDEST = 8  # pixels of a line, measured along a row or column
 FEWEST_ROWS = 5  # that a line passes through
+ON_HEAD = 0.9  # of the squared radius of the head's ellipse: the sides of a frame around the slice touch its edge
+FAR = 4  # times as bright as nearly all of a slice: what a mark at the maximum of 16 bits is, and no tissue
 LARGEST = 1024  # pixels of the longer side: larger slices are reduced, and their lines with them
 LINES = {
     name: np.array(values) for name, values in json.loads(Path(__file__).with_name("marks.json").read_text()).items()
@@ -61,7 +63,7 @@ def signs_of_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns: float64 (N, 17), which `score` judges, and int (N, 2), row and column of the middle of each, in pixels of
     the slice after it was reduced.
     """
-    gray = _as_bytes(pixels)
+    gray = _as_bytes(np.asarray(pixels))
     if max(gray.shape) > LARGEST:
         gray = np.asarray(Image.fromarray(gray).reduce(-(-max(gray.shape) // LARGEST)))
     ellipse = head_ellipse(gray)
@@ -78,12 +80,15 @@ def signs_of_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _as_bytes(pixels: np.ndarray) -> np.ndarray:
-    """uint8: from the darkest value, 0 where none is below, to the brightest."""
-    pixels = np.nan_to_num(np.asarray(pixels), posinf=0, neginf=0)
-    low, high = min(0, float(pixels.min())), float(pixels.max())
-    if pixels.dtype == np.uint8 and high >= 250:
+    """uint8: from the darkest value, 0 where none is below, to the brightest, or to what is far above all tissue."""
+    if pixels.dtype == np.uint8 and pixels.max() >= 250:
         return pixels
-    return ((pixels.astype(np.float32) - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    pixels = np.nan_to_num(pixels.astype(np.float32), posinf=0, neginf=0)
+    low, high = min(0, float(pixels.min())), float(pixels.max())
+    tissue = float(np.percentile(pixels[::4, ::4], 98)) - low
+    if 0 < tissue * FAR < high - low:
+        high = low + tissue * FAR
+    return (np.clip((pixels - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
 
 
 def head_ellipse(gray: np.ndarray) -> tuple[float, float, float, float]:
@@ -169,7 +174,7 @@ def _lines(gray: np.ndarray, ellipse: tuple[float, float, float, float]) -> tupl
         axis=1,
     )
     away = (row - ellipse[0]) ** 2 / ellipse[2] ** 2 + (center - ellipse[1]) ** 2 / ellipse[3] ** 2
-    on_head = mean(away) < 1  # the sides of a white frame, which is its own head box, touch the ellipse only
+    on_head = mean(away) < ON_HEAD
     half = begins + lengths // 2
     middles = np.stack((row[half], np.round(center[half])), axis=1).astype(int)
     return signs[on_head], middles[on_head]

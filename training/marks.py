@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -21,19 +21,21 @@ from PIL import Image, ImageDraw, ImageFont
 
 from model import CLASSES, marks, scans
 from model.classifier import EMBEDDED, TumorClassifier
+from model.scans import Scan
 from model.scans.planes import planes
 
 from .data import read_dataset
 from .phantoms import draw_phantom
+from .phantoms.volume import draw_volume
 
 SHAPES = ("ellipse", "arrow", "rectangle", "letters", "cross", "ruler", "freehand")
 COLORS = {"white": (255, 255, 255), "outlined": (255, 255, 255), "red": (255, 0, 0), "yellow": (255, 255, 0)}
 COLORS |= {"green": (0, 255, 0)}
 SIDES = (256, 320, 512, 768, 1024)  # pixels of the longer side, to which a slice is enlarged before it is drawn on
 FINE = 4  # an antialiased mark is drawn so many times larger
-FALSE_ALARMS = 0.001  # of the ordinary slices of a fit are called drawn on
-NEURONS = 16
-PHANTOMS = 200
+FALSE_ALARMS = 0.002  # of the ordinary slices of a fit are called drawn on
+NEURONS = 32
+PHANTOMS = 250
 EVERY = 6  # slices of a volume
 
 
@@ -127,13 +129,14 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
     from sklearn.neural_network import MLPClassifier
 
     rng = np.random.default_rng(0)
-    heads = [draw_phantom(str(rng.choice(CLASSES)), seed, 320).image for seed in range(PHANTOMS)]
+    heads = [draw_phantom(str(rng.choice(CLASSES)), seed, 320).image // 4 * 4 for seed in range(PHANTOMS)]
+    heads += list(slices_of_phantoms(range(PHANTOMS // 20)))
     shown = [*slices, *heads, *volumes]
     shown += [_enlarged(pixels, int(rng.choice(SIDES[1:4]))) for pixels in slices[::4]]
-    shown += [windowed(pixels, rng.uniform(1.2, 3.5)) for pixels in (*slices[1::3], *heads, *heads)]
+    shown += [windowed(pixels, rng.uniform(1.2, 3.5)) for pixels in (*slices[1::3], *heads, *heads, *heads)]
     plain = [marks.signs_of_lines(pixels)[0] for pixels in shown]
     drawn = []
-    for pixels in (*slices[::2], *heads):
+    for pixels in (*slices, *heads):
         side = max(pixels.shape) if rng.random() < 0.4 else int(rng.choice(SIDES))
         pixels = windowed(pixels, rng.uniform(1, 2)) if rng.random() < 0.2 else pixels
         picture, covered = draw(pixels, rng, side, color=str(rng.choice(("white", "outlined"))))
@@ -143,7 +146,9 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
     samples = np.concatenate((*plain, *drawn))
     labels = np.arange(len(samples)) >= sum(map(len, plain))
     mean, scale = samples.mean(0), samples.std(0)
-    net = MLPClassifier(NEURONS, activation="tanh", alpha=1e-3, batch_size=1024, max_iter=40, random_state=0)
+    net = MLPClassifier(
+        NEURONS, activation="tanh", learning_rate_init=3e-3, batch_size=512, max_iter=60, random_state=0
+    )
     net.fit((samples - mean) / scale, labels)
     (inner, outer), (inner_bias, bias) = net.coefs_, net.intercepts_
     parts = {
@@ -174,6 +179,14 @@ def slices_of_volumes(folder: Path) -> Iterator[np.ndarray]:
     for file in sorted(folder.glob("*.nii*")):
         for cut in planes(scans.read(file)).values():
             yield from cut.slices[::EVERY]
+
+
+def slices_of_phantoms(seeds: Iterable[int]) -> Iterator[np.ndarray]:
+    """Slices of drawn heads in all planes, with 64 gray levels as in examples/, uint8."""
+    for seed in seeds:
+        volume = draw_volume("notumor", 1000 + seed, 24, 160, ("t1", "t2", "t1c", "flair")[seed % 4]) // 4 * 4
+        for cut in planes(Scan(list(volume), "", "axial", (5.0, 1.4))).values():
+            yield from cut.slices[::4]
 
 
 def measure(classifier: TumorClassifier, slices: list[np.ndarray], outside: bool = False) -> dict:
