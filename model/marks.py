@@ -42,7 +42,7 @@ def has_color(rgb: np.ndarray) -> bool:
         return False
     top, left, height, width = head_ellipse(_as_bytes(np.where(colored, 0, green)))
     y, x = np.nonzero(colored)
-    on_head = np.count_nonzero(((y - top) / height) ** 2 + ((x - left) / width) ** 2 < 1)
+    on_head = np.count_nonzero(((y - top) / height) ** 2 + ((x - left) / width) ** 2 < ON_HEAD)
     return FEWEST_COLORED <= on_head < MOST_COLORED * np.pi * height * width
 
 
