@@ -33,7 +33,7 @@ COLORS = {"white": (255, 255, 255), "outlined": (255, 255, 255), "red": (255, 0,
 COLORS |= {"green": (0, 255, 0)}
 SIDES = (256, 320, 512, 768, 1024)  # pixels of the longer side, to which a slice is enlarged before it is drawn on
 FINE = 4  # an antialiased mark is drawn so many times larger
-FALSE_ALARMS = 0.002  # of the ordinary slices of a fit are called drawn on
+FALSE_ALARMS = 0.001  # of the ordinary slices of a fit are called drawn on
 NEURONS = 32
 PHANTOMS = 250
 EVERY = 6  # slices of a volume
@@ -166,7 +166,7 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
 
 def windowed(pixels: np.ndarray, gain: float) -> np.ndarray:
     """uint8: brighter, and white where that is brighter than white."""
-    return np.clip(pixels * gain, 0, 255).astype(np.uint8)
+    return np.clip(pixels * float(gain), 0, 255).astype(np.uint8)
 
 
 def _enlarged(pixels: np.ndarray, side: int) -> np.ndarray:
