@@ -42,7 +42,7 @@ def png(pixels: np.ndarray) -> bytes:
 # ---- what is drawn
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=25, derandomize=True)
 @given(
     st.sampled_from(PICTURES),
     st.sampled_from(("ellipse", "rectangle", "freehand")),
@@ -56,7 +56,7 @@ def test_a_white_line_around_something_is_found(path, shape, color, thick, side,
     assert has_lines(np.asarray(Image.fromarray(picture).convert("L")))
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=25, derandomize=True)
 @given(
     st.sampled_from(PICTURES),
     st.sampled_from(SHAPES),
