@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from .marks import DRAWN_ON
 from .scans import Scan, Unreadable
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ def classify(classifier: "TumorClassifier", found: Iterable[Scan | Unreadable]) 
 def _case(classifier: "TumorClassifier", scan: Scan, predictions: "list[Prediction]", seconds: float) -> Case:
     from .study import judge_study  # here, since it imports torch, which takes longer than opening the port
 
+    for i in scan.marked:
+        if DRAWN_ON not in predictions[i].about_slice:  # the lines may be bright enough to be seen in gray, too
+            predictions[i] = predictions[i].doubted([DRAWN_ON])
     if len(predictions) == 1:
         predictions = [predictions[0].doubted(scan.doubts)]
     study = judge_study(predictions, classifier.config, scan.doubts) if len(predictions) > 1 else None

@@ -13,6 +13,7 @@ import torch
 
 from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
 from .familiarity import Familiarity
+from .marks import DRAWN_ON, has_lines
 from .preprocess import Window, frame
 from .quantization import FILES, DamagedWeights, load_weights
 from .wording import either
@@ -151,10 +152,12 @@ class TumorClassifier:
         """
         return _joined(self.threads.map(self._outputs_of_one, torch.as_tensor(frames).split(1)))
 
-    def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, tuple[torch.Tensor, ...]]:
-        """A slice -> its frame uint8 (S, S), where that lies, and `_outputs_of_one`; all of it in one thread."""
+    def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, bool, tuple[torch.Tensor, ...]]:
+        """A slice -> its frame uint8 (S, S), where that lies, whether lines are drawn on it, and `_outputs_of_one`; all
+        of it in one thread.
+        """
         square, window = frame(pixels, size=self.config["size"], margin=self.config["margin"])
-        return square, window, self._outputs_of_one(torch.tensor(square)[None])
+        return square, window, has_lines(pixels), self._outputs_of_one(torch.tensor(square)[None])
 
     @torch.inference_mode()
     def _outputs_of_one(self, one: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -196,7 +199,7 @@ class TumorClassifier:
         if not len(slices):
             return []
         threads = self.threads if len(slices) > 1 else self.single
-        squares, windows, pieces = zip(*threads.map(self._look_at, slices), strict=True)
+        squares, windows, drawn_on, pieces = zip(*threads.map(self._look_at, slices), strict=True)
         frames, raw = np.stack(squares), _joined(pieces)
         probabilities = self.calibrate(raw.logits)
         judged, sets = self.judge(frames, raw, probabilities), self.prediction_sets(probabilities)
@@ -213,7 +216,7 @@ class TumorClassifier:
                 distance=float(raw.distances[i]),
                 evidence=raw.evidence[i],
                 window=windows[i],
-            )
+            ).doubted([DRAWN_ON] if drawn_on[i] else [])
             for i, (status, about_slice, about_answer) in enumerate(judged)
         ]
 

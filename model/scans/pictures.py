@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageChops
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from ..marks import has_color
 from . import limits
 from .resample import resized, sentinels, without_special
 from .scan import Omission, Scan, UnreadableScan
@@ -44,10 +45,13 @@ WITHIN_A_PAGE = "They are hidden in a page of the TIFF. Save each slice as a pag
 
 
 class Page(NamedTuple):
-    """A (height, width) array, and whether its tags call it a smaller copy of another or a mask."""
+    """A (height, width) array, whether its tags call it a smaller copy of another or a mask, and whether something is
+    drawn on it in color.
+    """
 
     pixels: np.ndarray
     is_aside: bool
+    is_marked: bool
 
 
 def read_picture(source: Source, kind: str) -> Scan:
@@ -77,7 +81,14 @@ def read_picture(source: Source, kind: str) -> Scan:
     counts = Counter()
     for omission in omitted:
         counts[omission[1:]] += omission.count
-    return Scan(slices, source.name, kind=kind, omitted=tuple(Omission(n, *why) for why, n in counts.items()))
+    drawn_on = {id(page.pixels) for page in pages if page.is_marked}
+    return Scan(
+        slices,
+        source.name,
+        kind=kind,
+        omitted=tuple(Omission(n, *why) for why, n in counts.items()),
+        marked=tuple(i for i, pixels in enumerate(slices) if id(pixels) in drawn_on),
+    )
 
 
 def _pages(content: bytes, kind: str) -> Iterator[Page | Omission]:
@@ -100,7 +111,8 @@ def _pages(content: bytes, kind: str) -> Iterator[Page | Omission]:
         if kind == "TIFF":
             yield from _within(image, content)
         try:
-            yield Page(_gray(image, kind), kind == "TIFF" and _is_aside(image.tag_v2))
+            pixels = _gray(image, kind)
+            yield Page(pixels, kind == "TIFF" and _is_aside(image.tag_v2), _is_marked(image, kind))
         except UnreadableScan as error:
             yield Omission(1 if kind == "TIFF" else max(1, promised - page), str(error))
             if kind != "TIFF":
@@ -234,6 +246,18 @@ def _gray(image: Image.Image, kind: str) -> np.ndarray:
             "The image is 16-bit color, of which too few gray levels can be read. Export it as 16-bit grayscale PNG."
         )
     return np.ascontiguousarray(UPRIGHT.get(orientation, np.asarray)(pixels))
+
+
+def _is_marked(image: Image.Image, kind: str) -> bool:
+    """Whether something is drawn in color on a page that was decoded."""
+    if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
+        return False
+    with _pillow_refusals(kind):
+        colors = image.convert("RGB")
+        if image.has_transparency_data:  # what is hidden has a color, too
+            hidden = ImageChops.invert(image.convert("RGBA").getchannel("A"))
+            colors.paste(0, mask=hidden)
+        return has_color(np.asarray(colors))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -28,7 +28,8 @@ def planes(scan: Scan) -> dict[str, Scan]:
         for plane in orientation.DISPLAY.keys() - cut.keys():
             slices = _cut(volume, scan.plane, plane, (between, side, side), side)
             if slices:
-                cut[plane] = replace(scan, slices=slices, plane=plane, spacing=(side, side))
+                marked = tuple(range(len(slices))) if scan.marked else ()  # a line may pass through each of them
+                cut[plane] = replace(scan, slices=slices, plane=plane, spacing=(side, side), marked=marked)
     return {plane: cut[plane] for plane in orientation.DISPLAY if plane in cut}
 
 

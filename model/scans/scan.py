@@ -50,6 +50,7 @@ class Scan:
     sequence: "T1", "T1C+", "T2", "FLAIR", or "" where the tags do not say it.
     kind: "PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF", "DICOM", "DICOM series" or "NIfTI".
     assumptions: sentences about what the files do not say, or do not say rightly.
+    marked: indices of slices on which something is drawn in color; what is drawn in white, the gray slices show.
     omitted: what the files hold besides `slices`. With anything in it but other pictures, no verdict is "accepted".
     """
 
@@ -61,6 +62,7 @@ class Scan:
     kind: str = ""
     assumptions: tuple[str, ...] = ()
     omitted: tuple[Omission, ...] = ()
+    marked: tuple[int, ...] = ()
 
     @property
     def doubts(self) -> tuple[str, ...]:

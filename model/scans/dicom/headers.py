@@ -1,7 +1,7 @@
 """The tags of a DICOM file: what reading needs of them and nothing else, never a patient's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -65,6 +65,7 @@ class Instance:
     pixels: where they lie; None without any.
     patient: the same number in all files of one patient, and in no others; 0 where the file names none.
     condemned: why its pixels must not be decoded (a decoder died of them); "" if they may be.
+    marked: indices of frames on which something is drawn in color; those that were decoded.
     """
 
     source: Source
@@ -74,6 +75,7 @@ class Instance:
     pixels: PixelData | None
     patient: int
     condemned: str = ""
+    marked: set[int] = field(default_factory=set)
 
     @cached_property
     def refusal(self) -> str:

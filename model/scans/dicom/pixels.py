@@ -22,6 +22,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from ...marks import has_color
 from .. import limits
 from ..scan import UnreadableScan
 from ..shapes import check_shape
@@ -80,7 +81,7 @@ def stored_pixels(
             begin()
             try:
                 check_image(instance)
-                yield _gray(_decoded(file, instance, index), instance)
+                yield _gray(_decoded(file, instance, index), instance, index)
             except UnreadableScan as error:
                 yield error
 
@@ -140,10 +141,12 @@ def _by_pydicom(value: bytes, syntax: UID, instance: Instance, decoder: str = ""
         )[0]
 
 
-def _gray(pixels: np.ndarray, instance: Instance) -> np.ndarray:
+def _gray(pixels: np.ndarray, instance: Instance, index: int) -> np.ndarray:
     if text(instance.header, "PhotometricInterpretation") == "PALETTE COLOR":
         with pydicom_refusals():
             pixels = apply_color_lut(pixels, instance.header)
     if pixels.ndim == 3:
+        if has_color(pixels[..., :3]):
+            instance.marked.add(index)
         return pixels[..., :3].astype(np.float32) @ LUMINANCE
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

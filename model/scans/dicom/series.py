@@ -42,6 +42,7 @@ def read_stack(stack: Stack, name: str, begin: Callable[[Instance], object] = la
     for i, frame in enumerate(frames):
         slices.append(_shown(stored[i], padded[i], frame, display, pixel))
         stored[i] = padded[i] = None  # a volume is in memory once
+    marked = [frame.index in frame.instance.marked for frame in frames]
     plane, distance, assumptions = "", None, list(stack.assumptions)
     if stack.orientation is not None:
         axes = orientation.closest_axes(stack.orientation)
@@ -49,13 +50,15 @@ def read_stack(stack: Stack, name: str, begin: Callable[[Instance], object] = la
         slices = [np.ascontiguousarray(orientation.displayed(one[np.newaxis], axes, plane)[0]) for one in slices]
         if axes[0].sign != orientation.DISPLAY[plane][0].sign:
             slices.reverse()
+            marked.reverse()
     if stack.heights and len(kept) > 1:
         distance = _distance(np.array(stack.heights)[kept])
         assumptions += [] if distance else [UNEVEN_STEPS]
     spacing = (distance, min(pixel)) if distance and pixel else None
     kind = "DICOM" if len(files) == 1 else "DICOM series"
     omitted = (*stack.omitted, *omitted)
-    return Scan(slices, name, plane, spacing, sequence_of(frames[0]), kind, tuple(assumptions), omitted)
+    marked = tuple(np.flatnonzero(marked).tolist())
+    return Scan(slices, name, plane, spacing, sequence_of(frames[0]), kind, tuple(assumptions), omitted, marked)
 
 
 def _decoded(

@@ -1,0 +1,159 @@
+"""Lines that people draw on slices, and what only looks like them."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from model import scans
+from model.cases import classify
+from model.marks import DRAWN_ON, has_color, has_lines
+from model.scans import Scan
+from model.scans.planes import planes
+from tests.dicom_files import dicom
+from training.marks import COLORS, SHAPES, draw, windowed
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PICTURES = sorted(path for path in EXAMPLES.glob("*.png") if "chest" not in path.name)
+VOLUMES = sorted((*EXAMPLES.glob("*.zip"), *EXAMPLES.glob("*.gz")))
+PLAIN = {path: scans.read(path).slices[0] for path in PICTURES}
+
+
+def with_ellipse(pixels: np.ndarray, white: int, width: int = 2) -> np.ndarray:
+    """A slice with an ellipse in the middle of it."""
+    height, across = pixels.shape
+    image = Image.fromarray(np.zeros_like(pixels, np.uint8))
+    box = (0.35 * across, 0.4 * height, 0.62 * across, 0.58 * height)
+    ImageDraw.Draw(image).ellipse(box, outline=1, width=width)
+    return np.where(np.asarray(image) > 0, np.array(white, pixels.dtype), pixels)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+# ---- what is drawn
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(
+    st.sampled_from(PICTURES),
+    st.sampled_from(("ellipse", "rectangle", "freehand")),
+    st.sampled_from(("white", "outlined")),
+    st.integers(2, 5),
+    st.sampled_from((256, 320, 512, 1024)),
+    st.integers(0, 2**20),
+)
+def test_a_white_line_around_something_is_found(path, shape, color, thick, side, seed):
+    picture, _ = draw(PLAIN[path], np.random.default_rng(seed), side, color, shape, thick=thick)
+    assert has_lines(np.asarray(Image.fromarray(picture).convert("L")))
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(
+    st.sampled_from(PICTURES),
+    st.sampled_from(SHAPES),
+    st.sampled_from([color for color, parts in COLORS.items() if len(set(parts)) > 1]),
+    st.integers(1, 5),
+    st.sampled_from((256, 320, 512, 1024)),
+    st.integers(0, 2**20),
+)
+def test_color_is_found_whatever_is_drawn_with_it(path, shape, color, thick, side, seed):
+    picture, _ = draw(PLAIN[path], np.random.default_rng(seed), side, color, shape, thick=thick)
+    assert scans.read(png(picture), "a.png").marked == (0,)
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_a_line_at_the_maximum_of_16_bits_is_found_over_tissue_that_is_dark_beside_it(path):
+    assert has_lines(with_ellipse(PLAIN[path].astype(np.uint16) * 12, 65535))
+    assert has_lines(with_ellipse(PLAIN[path].astype(np.float32), 255.0))
+
+
+def test_a_mark_makes_an_accepted_answer_doubtful_and_says_why(classifier):
+    (plain,) = classifier.predict([PLAIN[EXAMPLES / "no_tumor_axial_t1.png"]])
+    (marked,) = classifier.predict([with_ellipse(PLAIN[EXAMPLES / "no_tumor_axial_t1.png"], 255)])
+    assert plain.status == "accepted" and marked.status == "doubtful" and marked.about_slice.startswith(DRAWN_ON)
+
+
+def test_a_colored_mark_on_one_page_is_said_of_that_page(classifier):
+    plain = PLAIN[EXAMPLES / "no_tumor_axial_t1.png"]
+    picture, _ = draw(plain, np.random.default_rng(0), 320, "red", "ellipse", thick=2)
+    file = io.BytesIO()
+    pages = [Image.fromarray(np.repeat(plain[..., None], 3, axis=2)), Image.fromarray(picture)]
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    scan = scans.read(file.getvalue(), "two.tif")
+    ((_, case),) = [found for found in classify(classifier, [scan]) if found[1]]
+    assert scan.marked == (1,)
+    assert [DRAWN_ON in made.reason for made in case.predictions] == [False, True]
+
+
+def test_a_sentence_is_said_once_of_lines_that_color_and_gray_show(classifier):
+    scan = Scan([with_ellipse(PLAIN[EXAMPLES / "no_tumor_axial_t1.png"], 255)], "a.png", marked=(0,))
+    ((_, case),) = [found for found in classify(classifier, [scan]) if found[1]]
+    assert case.status == "doubtful" and case.reason.count(DRAWN_ON) == 1
+
+
+def test_a_mark_burned_into_a_secondary_capture_is_found_in_color():
+    plain = PLAIN[EXAMPLES / "no_tumor_axial_t1.png"]
+    picture, _ = draw(plain, np.random.default_rng(0), 320, "yellow", "arrow", thick=2)
+    for pixels, marked in ((picture, (0,)), (np.repeat(plain[..., None], 3, axis=2), ())):
+        assert scans.read(dicom(pixels), "a.dcm").marked == marked
+
+
+def test_a_plane_cut_through_marked_slices_is_marked():
+    scan = scans.read(VOLUMES[0])
+    assert not any(cut.marked for cut in planes(scan).values())
+    for plane, cut in planes(replace(scan, marked=(3,))).items():
+        assert cut.marked == ((3,) if plane == scan.plane else tuple(range(len(cut.slices))))
+
+
+# ---- what is not
+
+
+@pytest.mark.parametrize("path", [*PICTURES, *VOLUMES], ids=lambda path: path.name)
+def test_no_example_is_marked(path):
+    for scan in planes(scans.read(path)).values():
+        assert not scan.marked and not any(has_lines(pixels) for pixels in scan.slices)
+
+
+@pytest.mark.parametrize("gain", [1.5, 2, 3])
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_what_a_narrow_window_makes_white_is_not_drawn(path, gain):
+    bright = windowed(PLAIN[path], gain)
+    assert not has_lines(bright) and not has_color(np.repeat(bright[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_a_white_frame_and_letters_in_the_corners_are_not_on_the_head(path):
+    image = Image.fromarray(PLAIN[path])
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((2, 2, image.width - 3, image.height - 3), outline=255)
+    pen.text((8, 8), "R", fill=255)
+    pen.text((image.width - 60, image.height - 18), "5 cm 12:30", fill=255)
+    assert not has_lines(np.asarray(image))
+
+
+def test_a_ring_of_fat_cut_off_by_the_window_is_not_drawn():
+    y, x = np.mgrid[-1:1:320j, -1:1:320j]
+    radius = np.hypot(x / 0.7, y / 0.85)
+    for softness in (0.02, 0.03, 0.04):
+        ring = 600 * np.exp(-(((radius - 0.95) / softness) ** 2))
+        assert not has_lines(np.clip(90 * (radius < 0.9) + ring, 0, 255).astype(np.uint8))
+
+
+def test_a_tinted_slice_is_not_drawn_on():
+    plain = PLAIN[EXAMPLES / "no_tumor_axial_t1.png"].astype(float)
+    film = np.stack((plain * 0.6, plain * 0.8, plain), axis=2).astype(np.uint8)
+    assert not has_color(film)
+
+
+def test_a_slice_without_anything_on_it_has_no_lines():
+    for pixels in (np.zeros((64, 64), np.uint8), np.full((40, 50), 7.0, np.float32), np.full((64, 64), np.nan)):
+        assert not has_lines(pixels)
