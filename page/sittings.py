@@ -123,7 +123,7 @@ class Sittings:
         self._lock = threading.Lock()
 
     def put(self, session: str, sitting: Sitting) -> Look | None:
-        """Look at all of `sitting` in place of what the session looks at; None, and nothing, if that was asked later."""
+        """Look at all of `sitting` instead of what the session looks at; None, and nothing, if that was asked later."""
         self.sweep()
         look = Look(sitting)
         with self._lock:
