@@ -23,6 +23,7 @@ BRIGHT = 200  # of 255, where JPEG and the pixels at the edge of a thin line lea
 DROP = 50  # by which it is darker two pixels beyond a line, on both sides
 WIDEST = 8  # pixels of a line, measured along a row or column
 FEWEST_ROWS = 5  # that a line passes through
+NOISE = 8  # between neighbors: what is steeper is an edge
 ON_HEAD = 0.9  # of the squared radius of the head's ellipse: the sides of a frame around the slice touch its edge
 FAR = 4  # times as bright as nearly all of a slice: what a mark at the maximum of 16 bits is, and no tissue
 LARGEST = 1024  # pixels of the longer side: larger slices are reduced, and their lines with them
@@ -70,9 +71,12 @@ def signs_of_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     turned = ellipse[1], ellipse[0], ellipse[3], ellipse[2]
     down, across = _lines(gray, ellipse), _lines(np.ascontiguousarray(gray.T), turned)
     signs = np.concatenate((down[0], across[0]))
+    if not len(signs):
+        return np.zeros((0, 17)), np.zeros((0, 2), int)
     middles = np.concatenate((down[1], across[1][:, ::-1]))
     edges = np.maximum(gray[:, 1:], gray[:, :-1]) - np.minimum(gray[:, 1:], gray[:, :-1])
-    counts = np.bincount(edges[edges > 8], minlength=256).cumsum()
+    counts = np.array(Image.fromarray(edges).histogram())
+    counts = np.where(np.arange(256) > NOISE, counts, 0).cumsum()
     steep = np.searchsorted(counts, counts[-1] * np.array((0.9, 0.99)))
     bright = np.count_nonzero(gray >= BRIGHT) / gray.size
     of_slice = (*np.log(steep / 100 + 0.02), np.log(bright + 0.01), np.log(1 + len(signs)))
