@@ -1,11 +1,11 @@
 """What the page remembers of its visitors: in memory alone, for a while, and never more than a bound."""
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -163,7 +163,7 @@ class Sittings:
 
     def sweep(self) -> None:
         """Drop what has not been looked at for too long."""
-        oldest = time.monotonic() - self.seconds
+        oldest = monotonic() - self.seconds
         with self._lock:
             while self._held and next(iter(self._held.values()))[0] < oldest:
                 self._held.popitem(last=False)
@@ -173,7 +173,7 @@ class Sittings:
 
         def keep_sweeping() -> None:
             while True:
-                time.sleep(every)
+                sleep(every)
                 self.sweep()
 
         threading.Thread(target=keep_sweeping, name="forget", daemon=True).start()
@@ -186,7 +186,7 @@ class Sittings:
 
     def _look(self, session: str, look: Look) -> None:
         look.sitting.grown = self._make_room
-        self._held[session] = (time.monotonic(), look)
+        self._held[session] = (monotonic(), look)
         self._held.move_to_end(session)
 
     def _make_room(self, grown: Sitting) -> None:

@@ -169,7 +169,7 @@ def test_an_unforeseen_exception_ends_the_waiting_and_keeps_its_text_to_itself(m
 
 def test_what_is_not_looked_at_is_forgotten_and_what_is_stays(monkeypatch):
     now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("page.sittings.monotonic", lambda: now)
     sittings = Sittings(seconds=600, max_bytes=10**9)
     for session in ("looked at", "left alone"):
         sittings.put(session, Sitting([case()], None))

@@ -126,7 +126,7 @@ class Visitors(RuleBasedStateMachine):
             *((views, name, self.interrupted(getattr(views, name))) for name in SLOW),
         ):
             self.patches.enter_context(patch.object(target, name, new))
-        self.patches.enter_context(patch("time.monotonic", lambda: self.now))
+        self.patches.enter_context(patch("page.sittings.monotonic", lambda: self.now))
 
     def teardown(self):
         self.patches.close()
