@@ -109,7 +109,8 @@ def test_a_file_that_kills_its_reader_costs_one_row(faulty_readers, slices, tmp_
 
 
 def test_files_that_kill_one_reader_after_the_other_end_a_request(faulty_readers, slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(isolated, "DEATH_SECONDS", 2 * isolated.CRASH_SECONDS)
+    monkeypatch.setattr(isolated, "CRASH_SECONDS", 1000)
+    monkeypatch.setattr(isolated, "DEATH_SECONDS", 2000)
     bad, good = fault(tmp_path, "abort"), slices[0][0]
     entries = isolated.read_all([bad] * 3 + [good])
     assert [entry.reason for entry in entries] == [isolated.DEADLY] * 2 + [isolated.TOO_MANY] * 2

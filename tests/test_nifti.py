@@ -150,6 +150,7 @@ def test_a_mask_is_refused_as_one_whatever_its_type(dtype, n_labels):
 @pytest.mark.parametrize("n_colors", [3, 4])
 def test_an_array_of_colors_is_one_picture(n_colors):
     color = np.random.default_rng(0).integers(0, 256, (48, 64, n_colors)).astype(np.uint8)
+    color[..., 3:] = 255
     scan = scans.read(nib.Nifti1Image(color, np.eye(4)).to_bytes())
     (picture,) = scan.slices
     gray = color[..., :3] @ np.array([0.299, 0.587, 0.114])
@@ -160,6 +161,19 @@ def test_gray_colors_are_one_picture_and_three_slices_are_three():
     gray = np.random.default_rng(0).integers(0, 256, (48, 64, 1)).astype(np.uint8)
     assert len(scans.read(nifti(np.repeat(gray, 3, axis=2), steps=(1, 1, 5))).slices) == 1
     assert len(scans.read(nifti(head_volume((48, 64, 3)), steps=(1, 1, 5))).slices) == 3
+
+
+def test_four_slices_are_no_picture_though_two_are_blank_or_nothing_says_where_they_lie():
+    volume = head_volume((48, 64, 4))
+    assert len(scans.read(nib.Nifti1Image(volume, np.eye(4)).to_bytes()).slices) == 4
+    volume[..., :2] = 0
+    assert len(scans.read(nifti(volume, steps=(1, 1, 5))).slices) == 4
+
+
+def test_the_other_volumes_of_a_picture_are_counted():
+    color = np.random.default_rng(0).integers(0, 256, (64, 48, 3, 5)).astype(np.uint8)
+    scan = scans.read(nib.Nifti1Image(color, np.eye(4)).to_bytes())
+    assert len(scan.slices) == 1 and [omission.count for omission in scan.omitted] == [4] and scan.doubts
 
 
 def test_a_size_of_zero_beyond_the_last_dimension_is_one():

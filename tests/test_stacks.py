@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from model import scans
 from model.scans.finding import Death
@@ -178,7 +179,96 @@ def test_a_file_that_a_decoder_died_of_is_missing_from_its_series():
     assert scan.doubts == ("1 slice was left out. It kills.",)
 
 
+def two_echoes(**of_the_last):
+    """Two echoes of each slice; `of_the_last`, tags of the last file."""
+    contents = series(SLICES, EchoTime=10, **WINDOW) + series(OTHERS, EchoTime=90, **WINDOW)
+    last = {"EchoTime": 90, "InstanceNumber": 6, "ImagePositionPatient": [0, 0, 10], **WINDOW}
+    return [*contents[:-1], dicom(OTHERS[-1], **last | of_the_last)]
+
+
+@pytest.mark.parametrize("how", ["no pixels", "death", "compression"])
+def test_what_cannot_be_decoded_is_missing_from_its_own_stack(how):
+    contents, deaths = two_echoes(), {}
+    if how == "no pixels":
+        contents[-1] = contents[-1][: contents[-1].index(b"\xe0\x7f\x10\x00")]
+    elif how == "death":
+        deaths = {(0, 12): Death("It kills.", has_headers=True)}
+    else:
+        contents[-1] = two_echoes(BitsAllocated=12)[-1]
+    found = dict(read_each([zipped(contents)], ["a.zip"], deaths=deaths))
+    assert [key[2] for key in found] == [0, 1]  # which entry is which does not depend on what can be decoded
+    whole, part = found.values()
+    assert_shows(whole, SLICES)
+    assert_shows(part, OTHERS[:-1])
+    assert not whole.doubts and [omission.count for omission in part.omitted] == [1] and part.doubts
+
+
+def test_a_stack_of_which_nothing_can_be_decoded_keeps_its_row():
+    contents = [*series(SLICES, EchoTime=10, **WINDOW), dicom(OTHERS[0], EchoTime=90, **WINDOW)]
+    found = list(read_each([zipped(contents)], ["a.zip"], deaths={(0, 7): Death("It kills.", has_headers=True)}))
+    ((_, scan), (_, refused)) = found
+    assert_shows(scan, SLICES)
+    assert refused.reason == "It kills."
+
+
+@pytest.mark.parametrize("how", ["header", "zeros", "death"])
+def test_a_file_that_may_be_of_any_series_forbids_acceptance_of_each(how):
+    one, other = series(SLICES, SeriesInstanceUID="1.1", **WINDOW), series(OTHERS, SeriesInstanceUID="1.2", **WINDOW)
+    contents, deaths = [*one, *other], {}
+    contents[7] = {"header": contents[7][:200], "zeros": bytes(900), "death": contents[7]}[how]
+    if how == "death":
+        deaths = {(0, 8): Death("It kills.", has_headers=False)}
+    entries = [entry for _, entry in read_each([zipped(contents)], ["a.zip"], deaths=deaths)]
+    found = [entry for entry in entries if isinstance(entry, scans.Scan)]
+    assert sorted(len(scan.slices) for scan in found) == [5, 6] and all(scan.doubts for scan in found)
+
+
 # series
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"PatientID": "A", "PatientName": "A^A"}, {"PatientID": "B", "PatientName": "B^B"}),
+        ({"PatientID": "0", "PatientName": "A^A"}, {"PatientID": "0", "PatientName": "B^B"}),
+        ({"PatientID": "A", "PatientName": None}, {"PatientID": "B", "PatientName": None}),
+    ],
+)
+def test_patients_who_differ_in_anything_are_never_one(one, other):
+    found = read_files(series(SLICES, **one, **WINDOW) + series(OTHERS, **other, **WINDOW), shuffled=False)
+    for scan, slices in zip(found, (SLICES, OTHERS), strict=True):
+        assert_shows(scan, slices)
+
+
+def test_a_file_that_lacks_half_of_a_patient_is_still_his():
+    contents = series(SLICES, **WINDOW)
+    contents[2] = dicom(SLICES[2], InstanceNumber=3, ImagePositionPatient=[0, 0, 4], PatientID=None, **WINDOW)
+    (scan,) = read_files(contents)
+    assert_shows(scan, SLICES)
+    assert not scan.doubts
+
+
+def test_files_that_name_nobody_are_not_accepted_as_somebodys():
+    nobody = {"PatientID": None, "PatientName": None}
+    contents = series(SLICES, **WINDOW)
+    contents[2] = dicom(SLICES[2], InstanceNumber=3, ImagePositionPatient=[0, 0, 4], **nobody, **WINDOW)
+    (scan,) = read_files(contents)
+    assert_shows(scan, SLICES)
+    assert "name a patient and others do not" in scan.doubts[0]
+
+
+def test_a_file_that_lost_its_uid_goes_with_the_only_series_like_it():
+    contents = series(SLICES, SeriesNumber=5, **WINDOW)
+    tags = {"SeriesNumber": 5, "InstanceNumber": 3, "ImagePositionPatient": [0, 0, 4], "SeriesInstanceUID": None}
+    contents[2] = dicom(SLICES[2], **tags, **WINDOW)
+    (scan,) = read_files(contents)
+    assert_shows(scan, SLICES)
+
+
+def test_a_zip_of_tables_of_contents_says_so():
+    directory = dicom(SLICES[0], SOPClassUID=MediaStorageDirectoryStorage, SeriesInstanceUID=None)
+    (refused,) = read_files([directory, directory])
+    assert "table of contents" in refused.reason
 
 
 @pytest.mark.parametrize("uids", [[None] * 6, [f"1.2.{i}" for i in range(6)]], ids=["none", "each its own"])
@@ -241,6 +331,56 @@ def test_two_stations_beside_each_other_are_two_stacks():
     for scan, slices in zip(both, (SLICES, OTHERS), strict=True):
         assert_shows(scan, slices)
         assert scan.spacing == (2, 1) and not scan.doubts
+
+
+def test_slice_locations_do_not_overrule_positions():
+    contents = [
+        dicom(one, ImagePositionPatient=[0, 0, 2 * i], SliceLocation=2 * i + aside, EchoTime=echo, **WINDOW)
+        for slices, aside, echo in ((SLICES, 0, 10), (OTHERS, 0.05, 90))
+        for i, one in enumerate(slices)
+    ]
+    first, second = read_files(contents)
+    assert_shows(first, SLICES)
+    assert_shows(second, OTHERS)
+    assert not first.notes and first.spacing == (2, 1)
+
+
+def test_pixels_of_another_size_in_mm_are_another_stack():
+    found = read_files(series(SLICES, **WINDOW) + series(OTHERS, PixelSpacing=[2, 2], **WINDOW))
+    assert [len(scan.slices) for scan in found] == [6, 6] and len({scan.spacing for scan in found}) == 2
+
+
+def test_one_copy_does_not_cut_an_interleaved_series_in_halves():
+    contents = [
+        dicom(one, AcquisitionNumber=1 + i % 2, InstanceNumber=i, ImagePositionPatient=[0, 0, 2 * i], **WINDOW)
+        for i, one in enumerate(SLICES)
+    ]
+    again = dicom(OTHERS[0], AcquisitionNumber=2, InstanceNumber=9, ImagePositionPatient=[0, 0, 4], **WINDOW)
+    found = read_files([*contents, again])
+    assert sorted(len(scan.slices) for scan in found) == [1, 6]
+    assert_shows(max(found, key=lambda scan: len(scan.slices)), SLICES)
+
+
+@pytest.mark.parametrize("position", [None, "of all but one", "aside"])
+def test_echoes_are_never_mixed_whatever_is_known_of_their_places(position):
+    """Their numbers run on, so that these tell no two of them apart."""
+    contents = []
+    for echo, slices in enumerate((SLICES, OTHERS)):
+        for i, one in enumerate(slices):
+            place = None if position is None else [0, 0, 2 * i + (0.5 * echo if position == "aside" else 0)]
+            place = None if position == "of all but one" and echo == 0 and i == 3 else place
+            tags = {"EchoTime": 10 + 80 * echo, "InstanceNumber": 6 * echo + i + 1, "ImagePositionPatient": place}
+            contents.append(dicom(one, **tags, **WINDOW))
+    first, second = read_files(contents)
+    assert_shows(first, SLICES)
+    assert_shows(second, OTHERS)
+
+
+def test_files_of_many_frames_without_positions_are_not_strung_together():
+    contents = [dicom(np.stack(slices), InstanceNumber=i, **WINDOW) for i, slices in enumerate((SLICES, OTHERS))]
+    first, second = read_files(contents)
+    assert_shows(first, SLICES)
+    assert_shows(second, OTHERS)
 
 
 def test_a_sheared_stack_is_one():
@@ -473,6 +613,27 @@ def test_white_is_zero_where_either_tag_says_so(photometric, shape, inverted):
     tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
     (scan,) = read_files(series(SLICES, **tags, **WINDOW))
     assert_shows(scan, [4095 - one for one in SLICES] if inverted else SLICES)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"PhotometricInterpretation": "GRAY"},
+        {"PixelRepresentation": 5},
+        {"PixelPaddingValue": "1e30"},
+    ],
+)
+def test_nonsense_in_one_tag_has_the_value_that_nearly_all_files_have(odd):
+    contents = []
+    for one in series(SLICES, **WINDOW):
+        data = dcmread(BytesIO(one))
+        for tag, value in odd.items():
+            data.add_new(tag, "DS" if tag == "PixelPaddingValue" else data[tag].VR, value)
+        buffer = BytesIO()
+        data.save_as(buffer)
+        contents.append(buffer.getvalue())
+    (scan,) = read_files(contents)
+    assert_shows(scan, SLICES)
 
 
 @pytest.mark.parametrize("named", ["JPEG Baseline", "JPEG 2000", "RLE", "JPEG-LS"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import limits
 from .archives import unzipped, zip_members
-from .kinds import ENOUGH, READABLE, kind_of
+from .kinds import ENOUGH, READABLE, Recognized, kind_of
 from .names import of_several, shown_name
 from .nifti import HEADER_BYTES, bytes_of_volume, read_header, read_volume
 from .pictures import read_picture
@@ -58,7 +58,7 @@ class Upload:
     opened: closes the archives when nothing is read any more.
     deaths: of decoders, by the place of the file that they died of.
     most_files: that are looked through; how many more there are is an entry.
-    damaged: DICOM files, and files of archives, of which not even the headers can be read.
+    damaged: places of DICOM files, and of files of archives, of which not even the headers can be read.
     archives: names of the ZIPs by number.
     """
 
@@ -68,7 +68,7 @@ class Upload:
     most_files: int
     entries: dict[Key, Found | Unreadable] = field(default_factory=dict)
     instances: list["Instance"] = field(default_factory=list)
-    damaged: int = 0
+    damaged: list[Place] = field(default_factory=list)
     archives: dict[int, str] = field(default_factory=dict)
 
 
@@ -104,13 +104,14 @@ def _add(upload: Upload, source: Source, place: Place, nesting: int = 0) -> None
     """Raises: UnreadableScan if there is nothing to read in the file."""
     death = upload.deaths.get(place)
     if death and not death.has_headers:
+        upload.damaged.append(place)
         raise UnreadableScan(death.reason)
     try:
-        start = source.start(ENOUGH)
-    except UnreadableScan:
-        upload.damaged += place[1] > 0
+        kind = kind_of(source.start(ENOUGH))
+    except UnreadableScan as error:
+        if place[1] and not isinstance(error, Recognized):
+            upload.damaged.append(place)
         raise
-    kind = kind_of(start)
     if (kind == "ZIP" and nesting) or (kind == "gzip" and nesting == limits.MAX_NESTING):
         raise UnreadableScan("This is an archive within an archive. Unpack it and upload the files in it.")
     if kind == "ZIP":
@@ -165,7 +166,7 @@ def _add_instance(upload: Upload, source: Source, place: Place) -> None:
     try:
         upload.instances.append(read_instance(source, *place, condemned=death.reason if death else ""))
     except UnreadableScan:
-        upload.damaged += 1
+        upload.damaged.append(place)
         raise
 
 
@@ -180,9 +181,9 @@ def _add_series(upload: Upload, omitted: Sequence[Omission]) -> None:
 
     series = series_of(upload.instances)
     readable = [files for files in series if any(not instance.refusal for instance in files)]
-    lost = upload.damaged + sum(files[0].refusal == NO_IMAGE for files in series)
-    if lost and len(readable) == 1:
-        omitted = [*omitted, Omission(lost, DAMAGED_BESIDE)]
+    no_image = [files[0] for files in series if files[0].refusal == NO_IMAGE and files not in readable]
+    lost = Counter(_group(upload, number) for number, _ in upload.damaged)
+    lost += Counter(_group(upload, instance.number) for instance in no_image)
     for files in series:
         place, name = (files[0].number, files[0].place), of_several([instance.source.name for instance in files])
         refusal = "" if files in readable else files[0].refusal
@@ -191,12 +192,21 @@ def _add_series(upload: Upload, omitted: Sequence[Omission]) -> None:
         except UnreadableScan as error:
             refusal = str(error)
         if refusal:
-            if not files[0].is_directory or len(upload.instances) + len(upload.entries) == len(files):
+            if not files[0].is_directory:
                 upload.entries[*place, 0] = Unreadable(name, refusal)
             continue
         for index, stack in enumerate(stacks):
-            stack.omitted += tuple(omitted)
+            count = lost[_group(upload, place[0])]  # they may be of any series that came with them
+            stack.omitted += (*omitted, *([Omission(count, DAMAGED_BESIDE)] if count else []))
             upload.entries[*place, index] = _found(upload, stack, f"{name}, {stack.name}" if stack.name else name)
+    if not upload.entries:  # but tables of contents
+        first = upload.instances[0]
+        upload.entries[first.number, first.place, 0] = Unreadable(first.source.name, first.refusal)
+
+
+def _group(upload: Upload, number: int) -> int:
+    """The archive that a file came in, by its number, or -1 of all that came by themselves."""
+    return number if number in upload.archives else -1
 
 
 def _found(upload: Upload, stack: "Stack", name: str) -> Found:

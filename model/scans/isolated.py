@@ -35,7 +35,7 @@ WORKER = f"{__package__}.worker"
 PROCESSES = 2  # reading at the same time; more would wait for the same cores
 MAX_REQUESTS = 200  # of one process: what native libraries leak is given back
 DEATH_SECONDS = 40  # that processes which died may cost one request
-CRASH_SECONDS, STOPPED_SECONDS = 1, 10  # that one costs which died at once, or was stopped
+CRASH_SECONDS = 1  # that one costs at least: its successor's start
 
 TOO_SLOW = "Reading this file took too long and was stopped. Export it again, with fewer or smaller slices."
 TOO_HUNGRY = "Reading this file needs too much memory and was stopped. Export it again, with fewer or smaller slices."
@@ -50,6 +50,7 @@ class ReaderDied(Exception):
     """A process ended while it read. The message is a sentence for the user; `at`, what it was doing, None at first."""
 
     at: Looking | None = None
+    seconds: float = 0.0  # since it had begun, or read an entry
 
 
 class Reader:
@@ -99,12 +100,12 @@ class Reader:
         with suppress(OSError):  # a process that has died meanwhile gives no answer either
             pickle.dump(arguments, self._process.stdin)
             self._process.stdin.flush()
-        at, file_due = None, math.inf
+        at, file_due, since = None, math.inf, time.monotonic()
         while True:
             try:
                 answer = self._answer(min(SECONDS, file_due - time.monotonic()))
             except ReaderDied as death:
-                death.at = at
+                death.at, death.seconds = at, time.monotonic() - since
                 raise
             if answer is None:
                 return
@@ -118,6 +119,7 @@ class Reader:
             else:
                 file_due = math.inf
                 yield answer
+                since = time.monotonic()
 
     def _answer(self, seconds: float) -> object:
         """The next that the process says. Raises: ReaderDied."""
@@ -171,21 +173,26 @@ def read_each(
     deaths: dict[Place, Death] = {}
     done: set[Key] = set()
     planned: dict[Key, str] = {}
-    cost = 0
+
+    def plan(entries: dict[Key, str]) -> None:
+        planned.clear()
+        planned.update(entries)
+
+    cost = 0.0
     while cost < DEATH_SECONDS:
         arguments = {"files": files, "names": shown, "deaths": deaths, "done": done, "most_bytes": room}
         try:
             with _reader() as reader:
-                for key, entry in reader.read_each(begin, planned.update, **arguments):
+                for key, entry in reader.read_each(begin, plan, **arguments):
                     done.add(key)
                     room -= entry.nbytes if isinstance(entry, Scan) else 0
                     yield key, entry
-                return
+                break
         except ReaderDied as death:
             if death.at is None:  # no file is to blame
                 raise RuntimeError("The process that reads has ended: see the log.") from death
             deaths[death.at.place] = Death(str(death), has_headers=death.at.is_decoded)
-            cost += STOPPED_SECONDS if str(death) == TOO_SLOW else CRASH_SECONDS
+            cost += max(CRASH_SECONDS, death.seconds)
     planned = planned or {(number, 0, 0): name for number, name in enumerate(shown)}
     for key, name in planned.items():
         if key not in done:

@@ -84,6 +84,11 @@ SCAN_SUFFIXES = {
     *("dcm", "dicom", "ima", "nii", "gz", "zip", "png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "gif"),
     *("img", "hdr", "rec", "par", "head", "brik", "mgh", "mgz", "mha", "mhd", "mnc", "nrrd", "nhdr", "gipl", "mat"),
 }
+OTHER_SUFFIXES = {  # of what else is on a patient's disc
+    *("exe", "dll", "ocx", "sys", "so", "dylib", "jar", "class", "msi", "cab", "bat", "cmd", "sh", "inf", "ini", "cfg"),
+    *("dat", "bin", "db", "mdb", "log", "lnk", "ico", "icns", "cur", "ttf", "otf", "woff", "chm", "hlp", "htm", "html"),
+    *("css", "js", "json", "xml", "xsl", "txt", "rtf", "md", "csv", "pdf", "doc", "docx", "xls", "xlsx", "wav", "mp3"),
+}
 DICOM_FIRST_GROUPS = (b"\x08\0", b"\x02\0")  # without a preamble, a data set starts with one of them (PS3.10, 7.1)
 
 
@@ -91,11 +96,17 @@ class Unrecognized(UnreadableScan):
     """A file of a kind that is not read here."""
 
 
+class Recognized(Unrecognized):
+    """One whose kind is known: it is not damaged."""
+
+
 def is_no_scan(name: str, start: bytes) -> bool:
     """Whether a file, met beside others, is none that anybody would miss: a program, a help page, an icon.
 
-    What begins or is named like a scan is one, damaged as it may be; so is what neither begins nor is named like
-    anything. Args: `name`, the last part of its path; `start`, the first `ENOUGH` bytes, fewer if it is shorter.
+    What begins or is named like a scan is one, damaged as it may be; so is what neither begins nor is named like what
+    lies beside scans.
+
+    Args: `name`, the last part of its path; `start`, the first `ENOUGH` bytes, fewer if it is shorter.
     """
     try:
         kind = kind_of(start)
@@ -106,9 +117,8 @@ def is_no_scan(name: str, start: bytes) -> bool:
             return True
         if suffix in SCAN_SUFFIXES or _first_of(NOT_READ, start):
             return False
-        is_bare = not suffix or suffix.isdigit()  # as scanners name their files: IM0001, or by a UID
-        is_text = bool(start) and not NO_TEXT.search(start)
-        return not is_bare or is_text or _first_of(NO_SCANS, start) is not None
+        is_text = bool(start.strip()) and not NO_TEXT.search(start)
+        return suffix in OTHER_SUFFIXES or is_text or _first_of(NO_SCANS, start) is not None
 
 
 def kind_of(start: bytes) -> str:
@@ -129,7 +139,7 @@ def kind_of(start: bytes) -> str:
         return "DICOM"
     if recognized := _first_of(NOT_READ + NO_SCANS, start):
         name, remedy = recognized
-        raise Unrecognized(f"This is {name}, which cannot be read here. {remedy}")
+        raise Recognized(f"This is {name}, which cannot be read here. {remedy}")
     raise Unrecognized(f"This is no image that can be read here. {EXPORT}")
 
 

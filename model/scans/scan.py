@@ -50,6 +50,7 @@ class Scan:
     sequence: "T1", "T1C+", "T2", "FLAIR", or "" where the tags do not say it.
     kind: "PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF", "DICOM", "DICOM series" or "NIfTI".
     assumptions: sentences about what the files do not say, or do not say rightly.
+    warnings: sentences for which no verdict is "accepted" either.
     marked: indices of slices on which something is drawn in color; what is drawn in white, the gray slices show.
     omitted: what the files hold besides `slices`. With anything in it but other pictures, no verdict is "accepted".
     """
@@ -62,12 +63,13 @@ class Scan:
     kind: str = ""
     assumptions: tuple[str, ...] = ()
     omitted: tuple[Omission, ...] = ()
+    warnings: tuple[str, ...] = ()
     marked: tuple[int, ...] = ()
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why a verdict on the slices is none on the scan: what was left out, a sentence or more each."""
-        return tuple(str(omission) for omission in self.omitted if not omission.other_picture)
+        """Why a verdict on the slices is none on the scan, such as what was left out, a sentence or more each."""
+        return self.warnings + tuple(str(omission) for omission in self.omitted if not omission.other_picture)
 
     @property
     def notes(self) -> tuple[str, ...]:

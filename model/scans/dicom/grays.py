@@ -89,6 +89,9 @@ def _table(data: Dataset | None) -> Table | None:
     count, first, bits = map(int, descriptor)
     if isinstance(entries, bytes):
         entries = np.frombuffer(entries, "<u2" if bits > 8 else "u1", count=len(entries) // (2 if bits > 8 else 1))
-    entries = np.asarray(entries, np.float32)
+    try:
+        entries = np.asarray(entries, np.float32)
+    except ValueError:  # text
+        return None
     count = count or 2**16  # which the descriptor's 16 bits cannot say
     return Table(first, entries[:count]) if entries.ndim == 1 and len(entries) >= count > 1 else None

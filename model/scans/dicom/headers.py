@@ -63,7 +63,7 @@ class Instance:
     number: of the file among those uploaded.
     place: of the file among those in an archive.
     pixels: where they lie; None without any.
-    patient: the same number in all files of one patient, and in no others; 0 where the file names none.
+    patient: stands for the patient's number and name: equal where files give the same, 0 where they give none.
     condemned: why its pixels must not be decoded (a decoder died of them); "" if they may be.
     marked: indices of frames on which something is drawn in color; those that were decoded.
     """
@@ -73,7 +73,7 @@ class Instance:
     place: int
     header: Dataset
     pixels: PixelData | None
-    patient: int
+    patient: tuple[int, int]
     condemned: str = ""
     marked: set[int] = field(default_factory=set)
 
@@ -204,7 +204,7 @@ def read_instance(source: Source, number: int, place: int = 0, condemned: str = 
     with open_data_set(source) as file, pydicom_refusals():
         header = dcmread(file, stop_before_pixels=True, specific_tags=[*TAGS, *IDENTITY], force=True)
         pixels = find_pixels(file, header.original_encoding)
-    patient = next(filter(None, (text(header, keyword) for keyword in IDENTITY)), "")
+    patient = tuple(hash(said) if (said := text(header, key).rstrip(" ^")) else 0 for key in IDENTITY)
     for keyword in IDENTITY:
         header.pop(keyword, None)
-    return Instance(source, number, place, header, pixels, hash(patient) if patient else 0, condemned)
+    return Instance(source, number, place, header, pixels, patient, condemned)

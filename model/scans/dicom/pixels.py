@@ -34,6 +34,9 @@ from .subjects import NO_IMAGE
 from .values import number, text
 
 COMPRESSED = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, RLELossless}
+PHOTOMETRIC = {
+    *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+}
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 
@@ -62,6 +65,15 @@ def check_image(instance: Instance) -> None:
         )
 
 
+def reason_against(instance: Instance) -> str:
+    """Why a file cannot be decoded, as far as its tags tell; "" if it can be tried."""
+    try:
+        check_image(instance)
+    except UnreadableScan as error:
+        return str(error)
+    return ""
+
+
 def is_risky(instance: Instance) -> bool:
     """Whether GDCM decodes it, which may abort the process."""
     is_compressed = bool(instance.pixels and instance.pixels.fragments)
@@ -80,7 +92,6 @@ def stored_pixels(
         for index in indices:
             begin()
             try:
-                check_image(instance)
                 yield _gray(_decoded(file, instance, index), instance, index)
             except UnreadableScan as error:
                 yield error
@@ -121,6 +132,7 @@ def _by_pydicom(value: bytes, syntax: UID, instance: Instance, decoder: str = ""
     _, rows, columns = instance.shape
     samples = samples_of(header)
     stored = int(number(header, "BitsStored") or allocated)
+    named = text(header, "PhotometricInterpretation")
     with pydicom_refusals():
         return get_decoder(syntax).as_array(
             value,
@@ -130,12 +142,11 @@ def _by_pydicom(value: bytes, syntax: UID, instance: Instance, decoder: str = ""
             columns=columns,
             number_of_frames=1,
             samples_per_pixel=samples,
-            photometric_interpretation=text(header, "PhotometricInterpretation").strip()
-            or ("RGB" if samples == 3 else "MONOCHROME2"),
+            photometric_interpretation=named if named in PHOTOMETRIC else "RGB" if samples == 3 else "MONOCHROME2",
             planar_configuration=int(number(header, "PlanarConfiguration") or 0),
             bits_allocated=allocated,
             bits_stored=stored if 0 < stored <= allocated else allocated,
-            pixel_representation=int(number(header, "PixelRepresentation") or 0),
+            pixel_representation=int(number(header, "PixelRepresentation") == 1),
             pixel_keyword="PixelData",
             pixel_vr="OW" if allocated > 8 else "OB",
         )[0]

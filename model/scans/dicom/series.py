@@ -11,7 +11,7 @@ from ..scan import Omission, Scan, UnreadableScan
 from ..shapes import check_in_all, check_shape
 from .grays import Display, display_of, real_values
 from .headers import Frame, Instance
-from .pixels import stored_pixels
+from .pixels import reason_against, stored_pixels
 from .sequences import sequence_of
 from .stacks import UNEVEN, Stack
 from .values import number, numbers, text
@@ -58,7 +58,8 @@ def read_stack(stack: Stack, name: str, begin: Callable[[Instance], object] = la
     kind = "DICOM" if len(files) == 1 else "DICOM series"
     omitted = (*stack.omitted, *omitted)
     marked = tuple(np.flatnonzero(marked).tolist())
-    return Scan(slices, name, plane, spacing, sequence_of(frames[0]), kind, tuple(assumptions), omitted, marked)
+    sequence, said = sequence_of(frames[0]), tuple(assumptions)
+    return Scan(slices, name, plane, spacing, sequence, kind, said, omitted, stack.warnings, marked)
 
 
 def _decoded(
@@ -72,6 +73,9 @@ def _decoded(
     failures: Counter[str] = Counter()
     for places in places_of.values():
         instance = frames[places[0]].instance
+        if reason := reason_against(instance):
+            failures[reason] += len(places)
+            continue
         try:
             found = stored_pixels(instance, [frames[place].index for place in places], lambda i=instance: begin(i))
             for place, pixels in zip(places, found, strict=True):
@@ -95,7 +99,7 @@ def _is_padding(stored: np.ndarray, frame: Frame, outside: tuple[float, ...]) ->
     if padding is not None:
         low, high = sorted((padding, padding if limit is None else limit))
         where |= (stored >= low) & (stored <= high)
-        if stored.dtype.kind in "iu" and low == high:  # a tag that is read with the wrong sign
+        if stored.dtype.kind in "iu" and low == high and abs(low) < 2**31:  # a tag that is read with the wrong sign
             where |= stored == np.array(int(padding)).astype(stored.dtype)
     return where if where.any() and not where.all() else None
 

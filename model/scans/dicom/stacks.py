@@ -1,7 +1,7 @@
 """The files of an upload -> series -> stacks: slices of one picture, each at a place of its own, in order.
 
 A tolerance is a distance: values are compared with a reference, or sorted and cut at gaps, never rounded to a key. What
-is in no stack is an `Omission` of the first one.
+is in no stack is an `Omission`. Stacks rest on tags alone: a file that turns out to be damaged changes none.
 """
 
 from collections import Counter, defaultdict
@@ -13,10 +13,11 @@ from itertools import pairwise
 import numpy as np
 
 from .. import limits
+from ..resample import SQUARE
 from ..scan import Omission, UnreadableScan
 from .files import open_data_set
 from .headers import Frame, Instance
-from .pixels import check_image
+from .pixels import reason_against
 from .values import number, text
 
 SAME_PLACE = 0.01  # mm: slices closer than this lie at one place
@@ -24,6 +25,7 @@ SAME_ANGLE = np.cos(np.radians(5))  # of directions that differ by rounding, or 
 ASIDE = 1.0  # mm that a slice may lie beside the one below it, and as much more as it lies above: a sheared stack
 ANY_DIRECTION = np.array([0.27, 0.53, 0.80])  # along which no two slices of a scan lie at one place
 UNEVEN = 0.1  # share by which a distance between slices may differ from the others'
+OFTEN = 0.5  # share of places with several frames from which on these are pictures of their own, and no copies
 MAX_STACKS = 8  # of one series that are answered: echoes and contrast phases, not each of 64 diffusion directions
 
 # What a frame shows, by a word of Image Type, Frame Type or Complex Image Component (PS3.3, C.8.13.3.1 and vendors'
@@ -49,7 +51,7 @@ OTHER_KINDS = {
 NO_ANATOMY = ("imaginary", "phase", "map")
 UPLOAD_ORIGINAL = "Upload the images that they were made from."
 # What tells pictures at one place apart, the weightiest first: tag, how much it may differ, what it is called.
-SETTINGS = (("EchoTime", 0.1, "echo"), ("InversionTime", 1, "inversion"), ("DiffusionBValue", 1, "diffusion weighting"))
+SETTINGS = (("EchoTime", 1, "echo"), ("InversionTime", 1, "inversion"), ("DiffusionBValue", 1, "diffusion weighting"))
 TIMES = (
     ("TemporalPositionIdentifier", 0.5, "time point"),
     ("AcquisitionNumber", 0.5, "acquisition"),
@@ -58,7 +60,7 @@ TIMES = (
     ("FlipAngle", 0.5, "flip angle"),
 )
 WORDS = (("ContrastBolusAgent", "contrast phase"), ("ImageType", "image type"), ("SeriesDescription", "description"))
-BY_LOCATION = "The files give no position but a slice location: the slices are in its order."
+BY_LOCATION = "The slices are in the order of their slice location: the files give no positions that differ."
 BY_NUMBER = "The files do not say where their slices lie; they are shown in the order of their numbers."
 AT_ONE_PLACE = "The files give all slices the same position; they are shown in the order of their numbers."
 FITTED = "Some slices have no position: they lie where their numbers put them among the others."
@@ -66,6 +68,7 @@ TOO_MANY = (
     "Their series holds too many pictures to answer each (repetitions, diffusion weightings, time points). "
     "Upload those that you want an answer for by themselves."
 )
+ANONYMOUS = "Some of its files name a patient and others do not: make sure that they belong together."
 NO_ORIENTATION = "Some slices do not say how they lie; they are taken to lie as the others of their series."
 
 
@@ -84,6 +87,7 @@ class Stack:
     orientation: np.ndarray | None = None
     assumptions: tuple[str, ...] = ()
     omitted: tuple[Omission, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 # series
@@ -93,29 +97,52 @@ def series_of(instances: Sequence[Instance]) -> list[list[Instance]]:
     """The files of each series, of one patient each: by its UID or, where each file has its own or none, by the rest.
 
     Files without a UID that is theirs in common are one series if they are of one study, number, description, kind and
-    size, lie in parallel, and at even distances.
+    size, and lie in parallel; at even distances, too, where the series has no number.
     """
     by_uid: dict[Hashable, list[Instance]] = defaultdict(list)
     for instance in instances:
         by_uid[text(instance.header, "SeriesInstanceUID") or (instance.number, instance.place)].append(instance)
-    by_patient: dict[Hashable, list[Instance]] = defaultdict(list)
-    for uid, files in by_uid.items():
-        is_shared = len({instance.patient for instance in files} - {0}) > 1
-        is_readable = any(not instance.refusal for instance in files)
-        for instance in files:
-            refusal = "" if is_readable else instance.refusal
-            by_patient[uid, instance.patient if is_shared else 0, refusal].append(instance)
-    whole = [files for files in by_patient.values() if len(files) > 1 or files[0].shape[0] > 1]
+    found: list[list[Instance]] = []
+    for files in by_uid.values():
+        for of_one in _by_patient(files):
+            refusals = Counter(instance.refusal for instance in of_one)
+            kept = [""] if "" in refusals else list(refusals)
+            found += [[one for one in of_one if "" in refusals or one.refusal == refusal] for refusal in kept]
+    whole = [files for files in found if len(files) > 1 or files[0].shape[0] > 1]
     alike: dict[Hashable, list[Instance]] = defaultdict(list)
-    for files in by_patient.values():
+    for files in found:
         if len(files) == 1 and files[0].shape[0] == 1:
             alike[_described(files[0])].append(files[0])
-    for files in alike.values():
+    known = Counter(_described(files[0]) for files in whole)
+    for described, files in alike.items():
+        if known[described] == 1 and not any(text(instance.header, "SeriesInstanceUID") for instance in files):
+            next(some for some in whole if _described(some[0]) == described).extend(files)
+            continue
         for frames in [] if files[0].refusal else _parallel([Frame(instance, 0) for instance in files]):
             together = [frame.instance for frame in frames]
-            whole += [together] if _are_even(frames) else [[instance] for instance in together]
+            is_series = described[1] or _are_even(frames)
+            whole += [together] if is_series else [[instance] for instance in together]
         whole += [files] if files[0].refusal else []
     return sorted(whole, key=lambda files: (files[0].number, files[0].place))
+
+
+def _by_patient(files: Sequence[Instance]) -> list[list[Instance]]:
+    """Files that share a UID, by patient: two differ in what both say; who is not named goes with the only one."""
+    patients: list[list[int]] = []
+    of_patient: list[list[Instance]] = []
+    for instance in sorted(files, key=lambda instance: -sum(map(bool, instance.patient))):
+        fits = [
+            index
+            for index, known in enumerate(patients)
+            if all(not a or not b or a == b for a, b in zip(known, instance.patient, strict=True))
+        ]
+        if len(fits) != 1:
+            patients.append(list(instance.patient))
+            of_patient.append([instance])
+        else:
+            patients[fits[0]] = [a or b for a, b in zip(patients[fits[0]], instance.patient, strict=True)]
+            of_patient[fits[0]].append(instance)
+    return [sorted(some, key=lambda instance: (instance.number, instance.place)) for some in of_patient]
 
 
 def _described(instance: Instance) -> Hashable:
@@ -138,19 +165,18 @@ def _are_even(frames: Sequence[Frame]) -> bool:
 
 
 def stacks_of(files: Sequence[Instance]) -> list[Stack]:
-    """The stacks of one series, at least one; what is left out of all of them is an omission of the first.
+    """The stacks of one series, at least one; what belongs to none that is known is an omission of each.
 
     Raises: UnreadableScan if no file can be decoded, or by its tags none shows anatomy.
     """
     frames, refused = [], Counter()
     for instance in _without_copies(files):
-        try:
-            if instance.refusal:
-                raise UnreadableScan(instance.refusal)
-            check_image(instance)
+        if instance.refusal:
+            refused[instance.refusal] += 1
+        elif not all(instance.shape) or instance.shape[0] > limits.MAX_FRAMES:
+            refused[reason_against(instance)] += 1
+        else:  # in its stack, also if it cannot be decoded: then it is missing there
             frames += [Frame(instance, index) for index in range(instance.shape[0])]
-        except UnreadableScan as error:
-            refused[str(error)] += 1 if instance.shape[0] > limits.MAX_FRAMES else instance.shape[0]
     if not frames:
         raise UnreadableScan(next(iter(refused)))
     frames.sort(key=_by_number)
@@ -161,15 +187,21 @@ def stacks_of(files: Sequence[Instance]) -> list[Stack]:
     if wanted in NO_ANATOMY:
         raise UnreadableScan(f"By its tags this series shows no anatomy. {OTHER_KINDS[wanted]} {UPLOAD_ORIGINAL}")
     omitted = [Omission(count, reason) for reason, count in refused.items()]
-    omitted += [Omission(len(of_kind[kind]), OTHER_KINDS[kind], True) for kind in others]
-    found = [stack for part in _parallel(of_kind[wanted]) for stack in _placed(part)]
+    aside = [Omission(len(of_kind[kind]), OTHER_KINDS[kind], True) for kind in others]
+    found = [
+        stack
+        for parallel in _parallel(of_kind[wanted])
+        for name, alike in _of_one_setting(parallel)
+        for stack in _placed(alike, name)
+    ]
     if len(found) > MAX_STACKS:
         found.sort(key=lambda stack: -len(stack.frames))
-        omitted.append(Omission(sum(len(stack.frames) for stack in found[MAX_STACKS:]), TOO_MANY))
+        aside.append(Omission(sum(len(stack.frames) for stack in found[MAX_STACKS:]), TOO_MANY))
         del found[MAX_STACKS:]
     for place, stack in enumerate(found, 1):
         stack.name = f"{stack.name or 'part'} {place} of {len(found)}" if len(found) > 1 else ""
-    found[0].omitted = tuple(omitted)
+        stack.omitted = (*omitted, *(aside if place == 1 else ()))
+        stack.warnings = (ANONYMOUS,) if len({any(instance.patient) for instance in files}) > 1 else ()
     return found
 
 
@@ -208,7 +240,7 @@ def _by_number(frame: Frame) -> tuple[float, int, int, int]:
 
 
 def _parallel(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-    """Frames of one size whose directions are those of a reference; one that names none goes with the only others."""
+    """Frames of one size, of pixels too, whose directions are a reference's; one without goes with the only others."""
     by_size: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_size[frame.instance.shape[1:]].append(frame)
@@ -218,6 +250,8 @@ def _parallel(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
         while lying:
             directions = np.array([frame.orientation for frame in lying])
             near = (directions * directions[0]).sum(-1).min(-1) >= SAME_ANGLE
+            sides = np.array([frame.pixel_size or (np.nan, np.nan) for frame in lying])
+            near &= ~(np.abs(sides - sides[0]) > SQUARE * sides[0]).any(1)  # true also where no size is given
             groups.append([frame for frame, is_near in zip(lying, near, strict=True) if is_near])
             lying = [frame for frame, is_near in zip(lying, near, strict=True) if not is_near]
         unknown = [frame for frame in alike if frame.orientation is None]
@@ -227,17 +261,37 @@ def _parallel(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
             yield from (groups + [unknown] if unknown else groups)
 
 
-def _placed(frames: list[Frame]) -> Iterator[Stack]:
-    """The stacks of frames that lie in parallel."""
+def _of_one_setting(frames: list[Frame]) -> Iterator[tuple[str, list[Frame]]]:
+    """Frames cut by echo, inversion or diffusion weighting, wherever they lie, and what that is called; "" if by none.
+
+    What differs from slice to slice is no such thing.
+    """
+    for tag, tolerance, name in SETTINGS:
+        parts = _by_number_of(frames, tag, tolerance)
+        if len(parts) > 1 and (min(map(len, parts)) > 1 or len(frames) == 2):
+            for part in parts:
+                inner = _of_one_setting([frames[i] for i in part])
+                yield from ((more or name, alike) for more, alike in inner)
+            return
+    yield "", frames
+
+
+def _placed(frames: list[Frame], name: str) -> Iterator[Stack]:
+    """The stacks of frames that lie in parallel; `name` of what tells them from others there already."""
     orientation = next((frame.orientation for frame in frames if frame.orientation is not None), None)
     said = (NO_ORIENTATION,) if orientation is not None and any(f.orientation is None for f in frames) else ()
     places, sentence = _along(frames, orientation)
     said += (sentence,) if sentence else ()
     is_position = places is not None and sentence != BY_LOCATION
-    for chain in _chains(frames, places, orientation) if is_position else [np.arange(len(frames))]:
+    if is_position:
+        chains = _chains(frames, places, orientation)
+    else:
+        files = [id(frame.instance) if frame.instance.shape[0] > 1 else 0 for frame in frames]  # each a picture
+        chains = [np.arange(len(frames))] if places is not None else _parts(np.unique(files, return_inverse=True)[1])
+    for chain in chains:
         chained = [frames[i] for i in chain]
-        for name, kept in _apart(chained, None if places is None else places[chain]):
-            stack = Stack([chained[i] for i in kept], name, None, orientation, said)
+        for more, kept in _apart(chained, None if places is None else places[chain]):
+            stack = Stack([chained[i] for i in kept], more or name, None, orientation, said)
             if is_position:
                 stack.heights = places[chain][kept].tolist()
             elif places is None and len(kept) > 1:
@@ -249,7 +303,7 @@ def _placed(frames: list[Frame]) -> Iterator[Stack]:
 def _along(frames: Sequence[Frame], orientation: np.ndarray | None) -> tuple[np.ndarray | None, str]:
     """Where frames lie along their normal, in mm, and what that rests on, a sentence if not on their positions.
 
-    None where nothing but their numbers is left. Slice locations count where they tell more slices apart.
+    None where nothing but their numbers is left. Slice locations count where positions do not differ.
     """
     locations = np.array([np.nan if (v := frame.number("SliceLocation")) is None else v for frame in frames])
     n_locations = 0 if np.isnan(locations).any() else _gaps(locations, SAME_PLACE)[1]
@@ -262,7 +316,7 @@ def _along(frames: Sequence[Frame], orientation: np.ndarray | None) -> tuple[np.
             n_places = 0 if heights is None else len(frames)
         else:
             sentence, n_places = "", _gaps(positions @ ANY_DIRECTION, SAME_PLACE)[1]
-    if n_places >= max(n_locations, 2) or len(frames) == 1 == n_places:
+    if n_places > 1 or len(frames) == 1 == n_places:
         return heights, sentence
     return (locations, BY_LOCATION) if n_locations > 1 else (None, "")
 
@@ -286,15 +340,18 @@ def _chains(frames: Sequence[Frame], heights: np.ndarray, orientation: np.ndarra
         return [np.arange(len(frames))]
     aside = np.array([frame.position for frame in frames])
     aside = aside - heights[:, None] * orientation[0]
-    order = np.argsort(heights, kind="stable")
     chain_of = np.arange(len(frames))
-    for k, i in enumerate(order):
-        above = order[k + 1 :]
-        rise = heights[above] - heights[i]
-        near = np.linalg.norm(aside[above] - aside[i], axis=1) <= ASIDE + rise
-        level, higher = near & (rise <= SAME_PLACE), near & (rise > SAME_PLACE)
-        for j in (*above[level], *above[higher][:1]):
-            chain_of[chain_of == chain_of[j]] = chain_of[i]
+    open_ends: list[int] = []  # of each chain, the frame that it ends with
+    for level in _parts(_gaps(heights, SAME_PLACE)[0]):
+        ends: list[int] = []
+        for i in level:
+            beside = [j for j in ends if np.linalg.norm(aside[j] - aside[i]) <= ASIDE]
+            below = [j for j in open_ends if np.linalg.norm(aside[j] - aside[i]) <= ASIDE + heights[i] - heights[j]]
+            nearest = beside or sorted(below, key=lambda j: (-heights[j], np.linalg.norm(aside[j] - aside[i])))
+            chain_of[i] = chain_of[nearest[0]] if nearest else i
+            ends += [] if beside else [i]
+        continued = {chain_of[i] for i in ends}
+        open_ends = [j for j in open_ends if chain_of[j] not in continued] + ends
     return [np.flatnonzero(chain_of == chain) for chain in dict.fromkeys(chain_of.tolist())]
 
 
@@ -307,7 +364,8 @@ def _apart(frames: Sequence[Frame], places: np.ndarray | None) -> Iterator[tuple
     labels, count = _by_rank(frames) if places is None else _gaps(places, SAME_PLACE)
     most = np.bincount(labels).max()
     for name, parts in _tellings(frames, is_known=places is not None and count > 1) if most > 1 else ():
-        if 1 < len(parts) <= most and max(np.bincount(labels[part]).max() for part in parts) < most:
+        is_cut = 1 < len(parts) <= most and max(np.bincount(labels[part]).max() for part in parts) < most
+        if is_cut and (np.bincount(labels) > 1).mean() >= OFTEN:
             for part in parts:
                 inner = _apart([frames[i] for i in part], None if places is None else places[part])
                 yield from ((more or name, part[kept]) for more, kept in inner)
@@ -335,17 +393,22 @@ def _gaps(values: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
     return labels, int(labels.max()) + 1
 
 
+def _by_number_of(frames: Sequence[Frame], tag: str, tolerance: float) -> list[np.ndarray]:
+    """Frames by the value of a tag, the lower first, as indices; those without one first of all."""
+    values = np.array([np.nan if (v := frame.number(tag)) is None else v for frame in frames])
+    labels = np.full(len(frames), -1)
+    if (has := ~np.isnan(values)).any():
+        labels[has] = _gaps(values[has], tolerance)[0]
+    return _parts(labels)
+
+
 def _tellings(frames: Sequence[Frame], is_known: bool) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Ways to tell frames apart: what it is called, and the indices of each part, the lower value first.
 
     Args: `is_known`, whether their places are: else what changes in time may change from slice to slice.
     """
     for tag, tolerance, name in (*SETTINGS, *TIMES) if is_known else SETTINGS:
-        values = np.array([np.nan if (v := frame.number(tag)) is None else v for frame in frames])
-        labels = np.full(len(frames), -1)
-        if (has := ~np.isnan(values)).any():
-            labels[has] = _gaps(values[has], tolerance)[0]
-        yield name, _parts(labels)
+        yield name, _by_number_of(frames, tag, tolerance)
     for tag, name in WORDS:
         words = [" ".join(frame.texts(tag)) for frame in frames]
         known = sorted(set(words))

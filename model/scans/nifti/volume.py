@@ -16,6 +16,7 @@ FLAT = 0.7  # share of whole numbers that equal their neighbor, where they are n
 MASK = "This volume has only a few different values, like a mask of outlines. Upload the scan that it belongs to."
 LABELS = "This volume is a map of labels, like a mask of outlines. Upload the scan that it belongs to."
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
+OPAQUE = 0.5  # share of pixels from which on a fourth color is how opaque the others are
 COLORS = (3, 4)  # of a picture, with or without transparency
 ANISOTROPIC = 1.2  # longest to shortest step from which on the slices are those that were recorded
 AS_STORED = "The file does not say how the volume lies in the patient; its sides may be swapped."
@@ -30,12 +31,14 @@ def read_volume(source: Source, header: Header) -> Scan:
 
     Raises: UnreadableScan if values are missing, or the volume is a mask, or so flat that no plane makes a slice.
     """
-    is_picture = header.shape[0] in COLORS and not header.is_placed
-    plane, axes = ("", ()) if is_picture else _best_plane(header)
+    may_be_picture = header.shape[0] in COLORS and not header.is_placed
+    plane, axes = ("", ()) if may_be_picture else _best_plane(header)
     with source.open() as file:
         stored = _stored(file, header)
-    if is_picture or (header.shape[0] in COLORS and np.array_equal(stored[0], stored[1])):
+    if header.shape[0] in COLORS and _is_picture(stored, header):
         return _picture(stored, header, source.name)
+    if may_be_picture:
+        plane, axes = _best_plane(header)
     sample = sample_of(stored)
     sample = sample[np.isfinite(sample)]
     if len(np.unique(sample)) < FEWEST_VALUES:
@@ -66,12 +69,25 @@ def bytes_of_volume(header: Header) -> int:
     return 2 * int(np.prod(header.shape, dtype=np.int64))
 
 
+def _is_picture(stored: np.ndarray, header: Header) -> bool:
+    """Whether an array (colors, rows, columns) is one: its colors are all gray, or it was saved without a place.
+
+    The fourth color, how opaque the picture is, is the same nearly everywhere.
+    """
+    is_gray = stored[0].min() < stored[0].max() and np.array_equal(stored[0], stored[1])
+    is_opaque = len(stored) == 3 or (stored[3] == np.median(stored[3])).mean() > OPAQUE
+    return bool(is_opaque and (is_gray or not header.is_placed))
+
+
 def _picture(stored: np.ndarray, header: Header, name: str) -> Scan:
     """An array (height, width, colors) that was saved as a volume: one slice."""
     check_shape(*stored.shape[:0:-1])
+    left = header.volumes - 1
+    omitted = (Omission(left, OTHER_VOLUMES.format(volumes=f"{header.volumes:,}")),) if left else ()
     color = np.nan_to_num(_rescaled(stored[:3], header)).transpose(2, 1, 0)
     gray = color @ LUMINANCE
-    return Scan([to_16_bit(gray, float(gray.min()), float(gray.max()))], name, kind="NIfTI", assumptions=(COLOR,))
+    slices = [to_16_bit(gray, float(gray.min()), float(gray.max()))]
+    return Scan(slices, name, kind="NIfTI", assumptions=(COLOR,), omitted=omitted)
 
 
 def _is_labels(stored: np.ndarray, sample: np.ndarray) -> bool:
