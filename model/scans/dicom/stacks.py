@@ -286,8 +286,9 @@ def _placed(frames: list[Frame], name: str) -> Iterator[Stack]:
     if is_position:
         chains = _chains(frames, places, orientation)
     else:
-        files = [id(frame.instance) if frame.instance.shape[0] > 1 else 0 for frame in frames]  # each a picture
-        chains = [np.arange(len(frames))] if places is not None else _parts(np.unique(files, return_inverse=True)[1])
+        files = [(f.instance.number, f.instance.place) if f.instance.shape[0] > 1 else () for f in frames]
+        order = {file: label for label, file in enumerate(dict.fromkeys(files))}  # each is a picture of its own
+        chains = _parts(np.array([order[file] if places is None else 0 for file in files]))
     for chain in chains:
         chained = [frames[i] for i in chain]
         for more, kept in _apart(chained, None if places is None else places[chain]):
