@@ -5,6 +5,7 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: operators that wait for two take several times as long
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -12,6 +13,9 @@ from tests.browser import browser_type_launch_args, visit  # noqa: F401
 from tests.hub.fixtures import hub, hub_server  # noqa: F401
 from tests.in_process import api, served  # noqa: F401
 from tests.server import app_server, classifier, client, weights  # noqa: F401  fixtures for every test
+
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("same")  # the same examples in every run
 
 
 @pytest.fixture(autouse=True)

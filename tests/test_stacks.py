@@ -333,6 +333,12 @@ def test_two_stations_beside_each_other_are_two_stacks():
         assert scan.spacing == (2, 1) and not scan.doubts
 
 
+@pytest.mark.parametrize("odd", [{"ImageOrientationPatient": [0.95, 0, 0, 0, 1.05, 0]}, {"PixelSpacing": [-1, 1]}])
+def test_directions_and_sizes_that_are_a_little_wrong_are_all_alike(odd):
+    (scan,) = read_files(series(SLICES, **odd, **WINDOW))
+    assert_shows(scan, SLICES)
+
+
 def test_slice_locations_do_not_overrule_positions():
     contents = [
         dicom(one, ImagePositionPatient=[0, 0, 2 * i], SliceLocation=2 * i + aside, EchoTime=echo, **WINDOW)

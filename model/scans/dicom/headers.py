@@ -10,6 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from ..resample import plausible
 from ..sources import Source
 from . import subjects
 from .files import open_data_set, pydicom_refusals
@@ -138,12 +139,14 @@ class Frame:
         lengths = np.linalg.norm(right), np.linalg.norm(down)
         if not np.allclose(lengths, 1, atol=0.1) or abs(right @ down) > 0.1:
             return None
-        return np.array([np.cross(right, down), down, right])
+        found = np.array([np.cross(right, down), down, right])
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
 
     @cached_property
     def pixel_size(self) -> tuple[float, float] | None:
-        """mm from row to row and from column to column."""
-        return numbers(self._of("PixelSpacing"), "PixelSpacing", 2)
+        """mm from row to row and from column to column; None where that makes no sense."""
+        found = numbers(self._of("PixelSpacing"), "PixelSpacing", 2)
+        return found if found and plausible(*found) else None
 
     @cached_property
     def rescale(self) -> tuple[float, float]:

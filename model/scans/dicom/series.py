@@ -38,7 +38,7 @@ def read_stack(stack: Stack, name: str, begin: Callable[[Instance], object] = la
     padded = [_is_padding(pixels, frame, outside) for pixels, frame in zip(stored, frames, strict=True)]
     sample = [_sample(*each, len(frames)) for each in zip(stored, frames, padded, strict=True)]
     display = display_of(frames, np.concatenate(sample))
-    slices, pixel = [], _pixel_size(frames[0])
+    slices, pixel = [], frames[0].pixel_size
     for i, frame in enumerate(frames):
         slices.append(_shown(stored[i], padded[i], frame, display, pixel))
         stored[i] = padded[i] = None  # a volume is in memory once
@@ -108,11 +108,6 @@ def _sample(stored: np.ndarray, frame: Frame, padded: np.ndarray | None, parts: 
     """Real values of some pixels, without those that are no gray."""
     taken = sample_of(stored, parts) if padded is None else sample_of(stored[~padded], parts)
     return np.nan_to_num(real_values(taken, frame))
-
-
-def _pixel_size(frame: Frame) -> tuple[float, float] | None:
-    found = frame.pixel_size
-    return found if found and plausible(*found) else None
 
 
 def _shown(

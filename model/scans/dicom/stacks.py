@@ -23,7 +23,6 @@ from .values import number, text
 SAME_PLACE = 0.01  # mm: slices closer than this lie at one place
 SAME_ANGLE = np.cos(np.radians(5))  # of directions that differ by rounding, or by a head that moved
 ASIDE = 1.0  # mm that a slice may lie beside the one below it, and as much more as it lies above: a sheared stack
-ANY_DIRECTION = np.array([0.27, 0.53, 0.80])  # along which no two slices of a scan lie at one place
 UNEVEN = 0.1  # share by which a distance between slices may differ from the others'
 OFTEN = 0.5  # share of places with several frames from which on these are pictures of their own, and no copies
 MAX_STACKS = 8  # of one series that are answered: echoes and contrast phases, not each of 64 diffusion directions
@@ -251,7 +250,8 @@ def _parallel(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
             directions = np.array([frame.orientation for frame in lying])
             near = (directions * directions[0]).sum(-1).min(-1) >= SAME_ANGLE
             sides = np.array([frame.pixel_size or (np.nan, np.nan) for frame in lying])
-            near &= ~(np.abs(sides - sides[0]) > SQUARE * sides[0]).any(1)  # true also where no size is given
+            near &= ~(np.abs(sides - sides[0]) > SQUARE * sides[0]).any(1)  # true also where no size is known
+            near[0] = True  # whatever it is: each turn takes one at least
             groups.append([frame for frame, is_near in zip(lying, near, strict=True) if is_near])
             lying = [frame for frame, is_near in zip(lying, near, strict=True) if not is_near]
         unknown = [frame for frame in alike if frame.orientation is None]
@@ -316,7 +316,7 @@ def _along(frames: Sequence[Frame], orientation: np.ndarray | None) -> tuple[np.
             heights, sentence = _fitted(frames, heights)
             n_places = 0 if heights is None else len(frames)
         else:
-            sentence, n_places = "", _gaps(positions @ ANY_DIRECTION, SAME_PLACE)[1]
+            sentence, n_places = "", max(_gaps(along, SAME_PLACE)[1] for along in positions.T)
     if n_places > 1 or len(frames) == 1 == n_places:
         return heights, sentence
     return (locations, BY_LOCATION) if n_locations > 1 else (None, "")
