@@ -34,14 +34,14 @@ class Seats:
     def taking(self) -> Iterator[Callable[[int, bool], None]]:
         """Hold, for one request, what it takes by calling this with the bytes that have come, and whether it is whole.
 
-        They take their share of a seat, and the request a seat when it is whole: who only promises to send takes none.
+        What has come takes its share of a seat, and a whole request whole seats: who only promises to send takes none.
         The call raises: Problem if that is not free.
         """
         held, requests = 0.0, 0
 
         def take(body_bytes: int, is_whole: bool) -> None:
             nonlocal held, requests
-            needed = min(self.seats, body_bytes / SEAT_BYTES + is_whole)
+            needed = min(self.seats, 1 + body_bytes // SEAT_BYTES if is_whole else body_bytes / SEAT_BYTES)
             if self._taken - held + needed > self.seats:
                 wait = self.wait_seconds
                 others = many(self._requests, "request")

@@ -103,6 +103,13 @@ def test_large_bodies_take_more_seats_and_one_alone_always_finds_room():
         pass
 
 
+def test_as_many_small_requests_find_room_as_there_are_seats():
+    house = Seats()
+    with ExitStack() as stack:
+        for _ in range(house.seats):
+            stack.enter_context(seated(house, SEAT_BYTES - 1))
+
+
 @given(arrivals=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * SEAT_BYTES), st.booleans()), max_size=40))
 def test_what_has_come_of_all_bodies_never_takes_more_than_there_is_and_is_given_back(arrivals):
     house, held = Seats(seats=4), [0] * 6
