@@ -382,6 +382,14 @@ def test_echoes_are_never_mixed_whatever_is_known_of_their_places(position):
     assert_shows(second, OTHERS)
 
 
+def test_slices_that_lack_a_setting_which_all_others_share_are_no_other_picture():
+    contents = series(SLICES, EchoTime=10, **WINDOW)
+    for i in (2, 3):
+        contents[i] = dicom(SLICES[i], InstanceNumber=i + 1, ImagePositionPatient=[0, 0, 2 * i], **WINDOW)
+    (scan,) = read_files(contents)
+    assert_shows(scan, SLICES)
+
+
 def test_files_of_many_frames_without_positions_are_not_strung_together():
     contents = [dicom(np.stack(slices), InstanceNumber=i, **WINDOW) for i, slices in enumerate((SLICES, OTHERS))]
     first, second = read_files(contents)

@@ -9,6 +9,7 @@ from . import limits
 
 SQUARE = 0.01  # pixels whose sides differ by less count as square: no eye and no network sees 1 %
 DARKEST, BRIGHTEST = 0.1, 99.9  # percentiles of a volume without a window: a small bright lesion keeps its shades
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R 601)
 WHITE = 65535  # of uint16: windowed 12-bit pixels keep all their levels
 MUCH_BRIGHTER = 1000  # times the range of all other values: no tissue is
 CORNERS, LARGE, SEEN = 0.75, 0.1, 0.01  # shares: of corners that lie outside; of pixels outside; darker and brighter

@@ -24,6 +24,7 @@ from pydicom.uid import (
 
 from ...marks import has_color
 from .. import limits
+from ..resample import LUMINANCE
 from ..scan import UnreadableScan
 from ..shapes import check_shape
 from . import twelve_bits  # noqa: F401  registers itself
@@ -37,7 +38,6 @@ COMPRESSED = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferS
 PHOTOMETRIC = {
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 }
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 
 for turn_off in (gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff, gdcm.Trace.DebugOff):

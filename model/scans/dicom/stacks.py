@@ -264,11 +264,12 @@ def _parallel(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
 def _of_one_setting(frames: list[Frame]) -> Iterator[tuple[str, list[Frame]]]:
     """Frames cut by echo, inversion or diffusion weighting, wherever they lie, and what that is called; "" if by none.
 
-    What differs from slice to slice is no such thing.
+    What differs from slice to slice is no such thing, nor that some frames lack what all others have in common.
     """
     for tag, tolerance, name in SETTINGS:
         parts = _by_number_of(frames, tag, tolerance)
-        if len(parts) > 1 and (min(map(len, parts)) > 1 or len(frames) == 2):
+        lacking = frames[parts[0][0]].number(tag) is None
+        if len(parts) > 1 + lacking and (min(map(len, parts)) > 1 or len(frames) == 2):
             for part in parts:
                 inner = _of_one_setting([frames[i] for i in part])
                 yield from ((more or name, alike) for more, alike in inner)
@@ -342,17 +343,21 @@ def _chains(frames: Sequence[Frame], heights: np.ndarray, orientation: np.ndarra
     aside = np.array([frame.position for frame in frames])
     aside = aside - heights[:, None] * orientation[0]
     chain_of = np.arange(len(frames))
-    open_ends: list[int] = []  # of each chain, the frame that it ends with
+    open_ends = np.zeros(0, int)  # of each chain, the frame that it ends with
     for level in _parts(_gaps(heights, SAME_PLACE)[0]):
         ends: list[int] = []
         for i in level:
             beside = [j for j in ends if np.linalg.norm(aside[j] - aside[i]) <= ASIDE]
-            below = [j for j in open_ends if np.linalg.norm(aside[j] - aside[i]) <= ASIDE + heights[i] - heights[j]]
-            nearest = beside or sorted(below, key=lambda j: (-heights[j], np.linalg.norm(aside[j] - aside[i])))
-            chain_of[i] = chain_of[nearest[0]] if nearest else i
-            ends += [] if beside else [i]
-        continued = {chain_of[i] for i in ends}
-        open_ends = [j for j in open_ends if chain_of[j] not in continued] + ends
+            if beside:
+                chain_of[i] = chain_of[beside[0]]
+                continue
+            ends.append(i)
+            apart, rise = np.linalg.norm(aside[open_ends] - aside[i], axis=1), heights[i] - heights[open_ends]
+            below = np.flatnonzero(apart <= ASIDE + rise)
+            if len(below):
+                nearest = below[np.lexsort((apart[below], rise[below]))[0]]
+                chain_of[i] = chain_of[open_ends[nearest]]
+        open_ends = np.concatenate((open_ends[~np.isin(chain_of[open_ends], chain_of[ends])], ends)).astype(int)
     return [np.flatnonzero(chain_of == chain) for chain in dict.fromkeys(chain_of.tolist())]
 
 

@@ -5,7 +5,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .. import orientation
-from ..resample import gray_range, is_special, outside_of, resized, sample_of, square_shape, to_16_bit
+from ..resample import LUMINANCE, gray_range, is_special, outside_of, resized, sample_of, square_shape, to_16_bit
 from ..scan import Omission, Scan, UnreadableScan
 from ..shapes import check_in_all, check_shape
 from ..sources import Source
@@ -15,7 +15,6 @@ FEWEST_VALUES = 9  # different ones: a mask has as many as it has labels, a scan
 FLAT = 0.7  # share of whole numbers that equal their neighbor, where they are no background: a map of many labels
 MASK = "This volume has only a few different values, like a mask of outlines. Upload the scan that it belongs to."
 LABELS = "This volume is a map of labels, like a mask of outlines. Upload the scan that it belongs to."
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 OPAQUE = 0.5  # share of pixels from which on a fourth color is how opaque the others are
 COLORS = (3, 4)  # of a picture, with or without transparency
 ANISOTROPIC = 1.2  # longest to shortest step from which on the slices are those that were recorded
