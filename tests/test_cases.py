@@ -12,6 +12,7 @@ from model import report, spreadsheet
 from model.cases import CHUNK, NO_ANSWER, classify
 from model.quantization import make_config
 from model.scans import Scan, Unreadable
+from model.scans.scan import Omission
 from tests.predictions import prediction
 
 PIXELS = np.zeros((40, 40), np.uint8)
@@ -54,6 +55,30 @@ def test_progress_counts_every_slice_and_ends_at_all_of_them():
     assert steps == sorted(steps)
     assert {CHUNK, 2 * CHUNK, 2 * CHUNK + 3} <= set(steps)
     assert steps[-1] == 2 * CHUNK + 6
+
+
+@pytest.mark.parametrize("count", [1, 12])
+@pytest.mark.parametrize(
+    ("left_out", "status"),
+    [
+        ({}, "accepted"),
+        ({"omitted": (Omission(3, "They are localizers.", other_picture=True),)}, "accepted"),
+        ({"omitted": (Omission(3, "The file is damaged."),)}, "doubtful"),
+        ({"warnings": ("Two names.",)}, "doubtful"),
+    ],
+)
+def test_a_verdict_over_a_part_of_a_scan_is_never_accepted_and_says_how_much_is_missing(count, left_out, status):
+    classifier = answering(*[CLEAR] * count)
+    point = {"sharpness": 1.0, "slope": 1.0, "intercept": 0.0, "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.9}
+    classifier.config["study"] = point
+    (case,) = cases_of(classifier, [Scan([PIXELS] * count, "scan", **left_out)])
+    entry = report.entry(case, "by hand")
+    assert (case.status, entry["status"], case.verdict.status) == (status, status, status)
+    said = {"doubtful": entry["reason"], "accepted": " ".join(entry["notes"])}[status]
+    for omission in left_out.get("omitted", ()):
+        assert f"3 slices were left out. {omission.reason}" in said
+        assert entry["omitted"] == [omission._asdict()]
+    assert all(warning in said for warning in left_out.get("warnings", ()))
 
 
 def test_several_slices_get_a_study_and_a_single_one_does_not():
