@@ -1,24 +1,22 @@
 """Weights -> predictions: calibrated probabilities, where the evidence lies, and whether to trust input and answer."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Barrier
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
-from .familiarity import Familiarity
+from .artifact import FILES, DamagedWeights, read_config, read_graph
+from .graph import UntrustedGraph, open_session
 from .marks import DRAWN_ON, has_lines
 from .preprocess import Window, frame
-from .quantization import FILES, DamagedWeights, load_weights
 from .wording import either
 
-EMBEDDED = Path(__file__).parent / "weights"  # the artefact that comes with this repository
+EMBEDDED = Path(__file__).parent / "weights"  # the artifact that comes with this repository
 UNDECIDED_BELOW = 0.5  # below it the classes other than the first are together more probable than the first
 
 BLANK = "The image is blank: every pixel has the same brightness. Choose a slice that shows the brain."
@@ -92,47 +90,50 @@ class Prediction:
 
 
 class RawOutputs(NamedTuple):
-    """Uncalibrated network outputs for N framed slices."""
+    """Uncalibrated outputs of the graph, by name, for N framed slices: all float32."""
 
-    logits: np.ndarray  # float32 (N, classes)
-    brain_scores: np.ndarray  # float32 (N,) in 0..1
-    distances: np.ndarray  # float32 (N,) >= 0, as in `Prediction`
-    evidence: np.ndarray  # float32 (N, classes, h, w), as in `Prediction`
-    features: np.ndarray  # float32 (N, D)
+    logits: np.ndarray  # (N, classes)
+    evidence: np.ndarray  # (N, classes, h, w), as in `Prediction`
+    brain_score: np.ndarray  # (N,) in 0..1
+    distance: np.ndarray  # (N,) >= 0, as in `Prediction`
+    features: np.ndarray  # (N, D)
 
 
 class TumorClassifier:
-    """A loaded artefact. Calls from several threads at once are safe: nothing changes after loading.
+    """A loaded artifact. Calls from several threads at once are safe: nothing changes after loading.
 
-    It keeps as many threads of its own as PyTorch had in the one that loaded it, to spread slices over the cores, and
-    one more for slices that come one by one: these need not wait for a volume, and several at once would be slower,
-    since Python lets one thread at a time go from one operator to the next.
-    Attributes: `config` (the artefact's config.json), `folder`, `version` (name and start of the weights' sha256).
+    A slice is answered in the thread that asks, on one core, so that visitors share the cores; several slices are
+    spread over as many threads as there are cores.
+    Attributes: `config` (see `artifact.make_config`), `folder`, `version` (name and start of the graph's sha256).
     """
 
     def __init__(self, folder: Path, precision: str = "int8"):
         self.folder = folder
-        self.net, extras, self.config = load_weights(self.folder, precision)
-        digest = hashlib.sha256((self.folder / FILES[precision]).read_bytes()).hexdigest()
-        self.version = f"{self.config['name']} {precision} {digest[:8]}"
+        self.config = read_config(folder)
         try:
-            self.gate_weight, self.gate_bias = extras["gate.weight"], extras["gate.bias"]
-            self.familiarity = Familiarity(*(extras[f"familiarity.{name}"] for name in Familiarity._fields))
-        except KeyError as error:
-            raise DamagedWeights(f"the weights in {folder} lack {error}. Copy the folder again.") from error
-        self.threads = single_core_threads(torch.get_num_threads())
-        self.single = single_core_threads(1)  # for slices that come one by one
+            self.session = open_session(read_graph(folder, precision, self.config))
+            (self._input,) = self.session.get_inputs()
+            if self._input.shape != [1, 1, *[self.config["size"]] * 2]:
+                raise UntrustedGraph(f"its input is not of {self.config['size']} pixels")
+            if missing := {*RawOutputs._fields} - {output.name for output in self.session.get_outputs()}:
+                raise UntrustedGraph(f"it does not answer {', '.join(sorted(missing))}")
+        except UntrustedGraph as error:
+            raise DamagedWeights(
+                f"the weights in {folder} do not fit this program: {error}. Copy the folder again."
+            ) from error
+        self.version = f"{self.config['name']} {precision} {self.config['sha256'][FILES[precision]][:8]}"
+        self.threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="slices")
 
     @classmethod
     def from_folder(cls, folder: str | Path, precision: str = "int8") -> "TumorClassifier":
-        """Load the artefact in `folder`; `precision` "int8" or "fp32" names the file. Raises `DamagedWeights`."""
+        """Load the artifact in `folder`; `precision` "int8" or "fp32" names the file. Raises `DamagedWeights`."""
         return cls(Path(folder), precision)
 
     @classmethod
     def from_pretrained(
         cls, source: str | Path | None = None, revision: str | None = None, precision: str = "int8"
     ) -> "TumorClassifier":
-        """Load the artefact that `source` names: a folder, "ORG/NAME" on the Hub, or None for the embedded one.
+        """Load the artifact that `source` names: a folder, "ORG/NAME" on the Hub, or None for the embedded one.
 
         Args: `revision` of the repository, a commit, tag or branch; without one the commit that this machine met first
             is kept (model/hub.py); `precision`, "int8" or "fp32".
@@ -144,30 +145,22 @@ class TumorClassifier:
 
         return cls(fetch(source or EMBEDDED, revision, precision).folder, precision)
 
-    def outputs(self, frames: np.ndarray | torch.Tensor) -> RawOutputs:
-        """Run the network on uint8 (N, S, S) slices framed by `preprocess.frame` with this artefact's size and margin.
+    def outputs(self, frames: np.ndarray) -> RawOutputs:
+        """Run the network on uint8 (N, S, S) slices framed by `preprocess.frame` with this artifact's size and margin.
 
-        One slice at a time, each in a thread with one core: dynamic quantization has one scale for each call, and an
-        answer must not depend on what else was asked, nor on how many cores there are.
+        One slice at a time: dynamic quantization takes its ranges anew at each call, and no answer must depend on what
+        else was asked.
         """
-        return _joined(self.threads.map(self._outputs_of_one, torch.as_tensor(frames).split(1)))
+        return _joined(list(self.threads.map(self._outputs_of_one, np.asarray(frames))))
 
-    def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, bool, tuple[torch.Tensor, ...]]:
-        """A slice -> its frame uint8 (S, S), where that lies, whether lines are drawn on it, and `_outputs_of_one`; all
-        of it in one thread.
-        """
+    def _outputs_of_one(self, square: np.ndarray) -> RawOutputs:
+        """uint8 (S, S) -> N = 1."""
+        return RawOutputs(*self.session.run(RawOutputs._fields, {self._input.name: square[None, None]}))
+
+    def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, bool, RawOutputs]:
+        """A slice -> its frame uint8 (S, S), where that lies, whether lines are drawn on it, and its outputs."""
         square, window = frame(pixels, size=self.config["size"], margin=self.config["margin"])
-        return square, window, has_lines(pixels), self._outputs_of_one(torch.tensor(square)[None])
-
-    @torch.inference_mode()
-    def _outputs_of_one(self, one: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """uint8 (1, S, S) -> what `RawOutputs` holds of it, as tensors."""
-        out = self.net(one[:, None])
-        brain = torch.sigmoid(out.features @ self.gate_weight + self.gate_bias)
-        shares = out.evidence / out.logits[:, :, None, None].where(out.logits[:, :, None, None] != 0, 1)
-        even = torch.full_like(shares, 1 / shares[0, 0].numel())  # a logit of exactly 0 has no direction
-        shares = torch.where(out.logits[:, :, None, None] != 0, shares, even)
-        return out.logits, brain, self.familiarity.distance(out.features), shares, out.features
+        return square, window, has_lines(pixels), self._outputs_of_one(square)
 
     def calibrate(self, logits: np.ndarray) -> np.ndarray:
         """Logits (N, classes) -> calibrated probabilities float64 (N, classes): softmax(logits / temperature).
@@ -195,11 +188,11 @@ class TumorClassifier:
         return kept
 
     def predict(self, slices: Sequence[np.ndarray]) -> list[Prediction]:
-        """Predictions for 2-D grey slices of any size and real dtype, in their order. Raises ValueError otherwise."""
+        """Predictions for 2-D gray slices of any size and real dtype, in their order. Raises ValueError otherwise."""
         if not len(slices):
             return []
-        threads = self.threads if len(slices) > 1 else self.single
-        squares, windows, drawn_on, pieces = zip(*threads.map(self._look_at, slices), strict=True)
+        look = self.threads.map if len(slices) > 1 else map
+        squares, windows, drawn_on, pieces = zip(*look(self._look_at, slices), strict=True)
         frames, raw = np.stack(squares), _joined(pieces)
         probabilities = self.calibrate(raw.logits)
         judged, sets = self.judge(frames, raw, probabilities), self.prediction_sets(probabilities)
@@ -212,8 +205,8 @@ class TumorClassifier:
                 probabilities=dict(zip(CLASSES, probabilities[i].tolist(), strict=True)),
                 prediction_set=by_probability(probabilities[i], sets[i]),
                 threshold=self.threshold,
-                brain_score=float(raw.brain_scores[i]),
-                distance=float(raw.distances[i]),
+                brain_score=float(raw.brain_score[i]),
+                distance=float(raw.distance[i]),
                 evidence=raw.evidence[i],
                 window=windows[i],
             ).doubted([DRAWN_ON] if drawn_on[i] else [])
@@ -231,7 +224,7 @@ class TumorClassifier:
         limits, sets = self.config["refusal"], self.prediction_sets(probabilities)
         judged = []
         for i, square in enumerate(frames):
-            score, distance = raw.brain_scores[i], raw.distances[i]
+            score, distance = raw.brain_score[i], raw.distance[i]
             if not square.any():
                 judged.append(("refused", BLANK, ""))
             elif score < limits["refused_below"]:
@@ -246,29 +239,9 @@ class TumorClassifier:
         return judged
 
 
-def _joined(pieces: Iterable[tuple[torch.Tensor, ...]]) -> RawOutputs:
+def _joined(pieces: Sequence[RawOutputs]) -> RawOutputs:
     """What the network says of each slice, in one."""
-    return RawOutputs(*(torch.cat(parts).numpy() for parts in zip(*pieces, strict=True)))
-
-
-def single_core_threads(count: int) -> ThreadPoolExecutor:
-    """`count` threads, in each of which PyTorch takes one core.
-
-    To spread each operator over the cores, as PyTorch does otherwise, is to wait for the slowest core at each of them:
-    a machine that is busy with something else then takes several times as long.
-    """
-
-    own = torch.get_num_threads()
-
-    def take_one_core():
-        torch.get_num_threads()  # first: a thread gets PyTorch's common number when it is first asked for
-        torch.set_num_threads(1)
-
-    threads = ThreadPoolExecutor(count, initializer=take_one_core)
-    all_there = Barrier(count)
-    list(threads.map(lambda _: all_there.wait(), range(count)))  # each has started, and set its own number
-    torch.set_num_threads(own)  # theirs became the common number: give later threads this one's again
-    return threads
+    return RawOutputs(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
 def by_probability(probabilities: np.ndarray, kept: np.ndarray) -> tuple[str, ...]:

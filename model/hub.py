@@ -43,7 +43,7 @@ class Weights(NamedTuple):
 
 
 def find_weights(source: str | Path, revision: str | None = None) -> Path:
-    """Folder with the weights that `source` names, in every precision that it offers: see `fetch`."""
+    """Folder with the weights that `source` names, in every form that it offers: see `fetch`."""
     return fetch(source, revision).folder
 
 

@@ -1,7 +1,7 @@
-"""An artefact's files in the Hub client's cache: fetched, and checked at each load.
+"""An artifact's files in the Hub client's cache: fetched, and checked at each load.
 
-Only config.json, metrics.json and safetensors files are fetched or opened. Each must be what the Hub says it is, and
-the weights must have the sha256 that metrics.json names.
+Only JSON, ONNX and safetensors files are fetched or opened. Each must be what the Hub says it is, and the weights must
+have the sha256 that metrics.json names.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
+from .artifact import CONFIG, FILES, TRAINED, DamagedWeights, read_config
 from .hub_failures import WeightsUnavailable
-from .quantization import CONFIG, FILES, DamagedWeights, read_config
 
 METRICS = "metrics.json"
 ANSWER_SECONDS = 4  # for a question of a few bytes: a way to the Hub that swallows them shows by its silence
@@ -53,7 +53,7 @@ class Wanted:
     def __init__(self, repository: str, precision: str):
         self.repository = repository
         self.needed = (CONFIG, FILES[precision or "int8"])
-        self.files = [CONFIG, METRICS, *([FILES[precision]] if precision else FILES.values())]
+        self.files = [CONFIG, METRICS, *([FILES[precision]] if precision else [*FILES.values(), TRAINED])]
 
     def cached(self, commit: str) -> Path | None:
         """The cache's folder with the files, without any request; None if one is missing or damaged.
@@ -83,7 +83,7 @@ class Wanted:
         for _ in range(2):
             for name in files:  # one by one: the threads of snapshot_download would hold up a program that ends
                 got = Path(hf_hub_download(self.repository, name, revision=commit, etag_timeout=ANSWER_SECONDS))
-            folder = got.parent
+                folder = folder or got.parent  # of config.json, the first: others may lie deeper
             damaged = self._damaged(folder)
             if not damaged:
                 return commit, self._usable(folder, commit)

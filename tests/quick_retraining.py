@@ -5,10 +5,10 @@ MRI, and fewer studies put together for an interval.
 """
 
 from service.retraining import worker
-from training import gate, retrain, study
+from training import brain_detector, retrain, study
 
 worker.NICENESS = 0
-gate.DRAWN, gate.DRAWN_SIZE = 24, 64
+brain_detector.DRAWN, brain_detector.DRAWN_SIZE = 24, 64
 retrain.UNSEEN_OTHERS = 6
 study.RESAMPLES, study.MEASURED_ON, study.FITTED_ON, study.IN_A_RESAMPLE = 2, 30, 30, 30
 

@@ -5,10 +5,10 @@ import json
 import shutil
 import zipfile
 
-from model.quantization import CONFIG
 from service.retraining.job import Job
 from service.retraining.promotion import sha256
 from tests.regressions.valid import VALID
+from tests.server import change_config
 
 PNG = VALID["PNG, 16 bits"]()
 
@@ -36,8 +36,7 @@ def stopped_job(jobs, init="", id="20260101-000000-000", **outcome):
 def candidate(jobs, tmp_path, id="20260101-000000-000", init="", temperature=2.0, **comparison):
     """A job with weights that differ from those that answer, but only in their temperature."""
     weights = shutil.copytree(jobs.served.wait().folder, tmp_path / "new")
-    config = json.loads((weights / CONFIG).read_text())
-    (weights / CONFIG).write_text(json.dumps(config | {"temperature": temperature}))
+    change_config(weights, temperature=temperature)
     told = {"sentences": ["What the comparison says."], "sets": {}, "promotable": True}
     told["start"] = {"version": jobs.served.wait().version, "sha256": sha256(jobs.served.wait().folder)}
     told["candidate"] = {"sha256": sha256(weights)}

@@ -1,6 +1,5 @@
 """Fixtures that run the real page in a process of its own."""
 
-import json
 import os
 import socket
 import subprocess
@@ -8,17 +7,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from gradio_client import Client, handle_file
 
+from model.artifact import CONFIG, make_config, read_config, write_config
 from model.classifier import EMBEDDED, TumorClassifier
-from model.familiarity import never_strange
-from model.network import FEATURES, TumorNet
 from model.preprocess import SERVING_MARGIN
-from model.quantization import CONFIG, make_config, save_weights
+from training.brain_detector import BrainDetector
+from training.export.export import write
+from training.export.gate import FLOAT_PARTS, in_float
+from training.export.graph import float_graph, with_parameters
+from training.export.int8 import dynamic_int8
+from training.network import TumorNet
 
 REPOSITORY = Path(__file__).parents[1]
 START_SECONDS = 300
@@ -106,11 +111,25 @@ def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
             time.sleep(0.1)
 
 
-def write_random_weights(folder: Path, temperature: float, **facts) -> Path:
-    """An artefact of an untrained network that takes anything for a familiar brain MRI; hot ones are undecided.
+def write_random_weights(folder: Path, temperature: float, size: int = 160, **facts) -> Path:
+    """An artifact of an untrained network that takes anything for a familiar brain MRI; hot ones are undecided.
 
     `facts` of its config replace those that stand here.
     """
+    certainty = {
+        "temperature": temperature,
+        "operating_point": {"threshold": 0.4, "sensitivity": 0.97, "specificity": 0.91},
+        "prediction_set": {"coverage": 0.95, "keep_from": 0.3},
+        "refusal": {"refused_below": 0.2, "doubtful_below": 0.6, "doubtful_from": 1.5, "refused_from": 2.0},
+    }
+    net, graph = random_network(size)
+    write(folder, net, {"int8": graph}, make_config("random", size, SERVING_MARGIN, **certainty | facts))
+    return folder
+
+
+@cache
+def random_network(size: int) -> tuple[TumorNet, onnx.ModelProto]:
+    """An untrained network, and its int8 graph for frames of `size` pixels."""
     torch.manual_seed(0)
     net = TumorNet().train()
     for module in net.modules():
@@ -118,14 +137,13 @@ def write_random_weights(folder: Path, temperature: float, **facts) -> Path:
             module.momentum = None  # what it has seen counts in full, so that activations do not fade
     with torch.no_grad():
         net(torch.randint(0, 256, (8, 1, 64, 64)))
-    extras = {"gate.weight": torch.zeros(FEATURES), "gate.bias": torch.tensor(9.0)}
-    extras |= {f"familiarity.{name}": tensor for name, tensor in never_strange(FEATURES)._asdict().items()}
-    save_weights(net.eval(), extras, folder, "int8")
-    certainty = {
-        "temperature": temperature,
-        "operating_point": {"threshold": 0.4, "sensitivity": 0.97, "specificity": 0.91},
-        "prediction_set": {"coverage": 0.95, "keep_from": 0.3},
-        "refusal": {"refused_below": 0.2, "doubtful_below": 0.6, "doubtful_from": 1.5, "refused_from": 2.0},
-    }
-    (folder / CONFIG).write_text(json.dumps(make_config("random", 160, SERVING_MARGIN, **certainty | facts)))
-    return folder
+    graph = float_graph(net.eval(), size)
+    detector = BrainDetector()
+    detector.bias.fill_(9.0)
+    with_parameters(graph, "brain_detector", detector)
+    return net, dynamic_int8(graph, in_float(FLOAT_PARTS[0]))
+
+
+def change_config(folder: Path, **facts) -> None:
+    """Put other `facts` into the config of the weights in `folder`."""
+    write_config(folder, read_config(folder) | facts)

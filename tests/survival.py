@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from training.checkpoint import load_checkpoint
-from training.export import export
+from training.export.export import export
 from training.phantoms import write_phantom_dataset
 from training.run_folder import BEST, CHECKPOINT, FACTS, HISTORY
 

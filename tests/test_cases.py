@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model import report, spreadsheet
+from model.artifact import make_config
 from model.cases import CHUNK, NO_ANSWER, classify
-from model.quantization import make_config
 from model.scans import Scan, Unreadable
 from model.scans.scan import Omission
 from tests.predictions import prediction

@@ -4,19 +4,15 @@ import copy
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from model import CLASSES, NO_TUMOR
-from model.classifier import Prediction, RawOutputs, TumorClassifier, single_core_threads
-from model.familiarity import Familiarity
-from model.network import FEATURES
-from model.preprocess import SERVING_MARGIN, Window, frame
-from model.quantization import CONFIG, UNCALIBRATED_STUDY, DamagedWeights
+from model.artifact import FILES, DamagedWeights, read_config, write_config
+from model.classifier import Prediction, RawOutputs, TumorClassifier
+from model.preprocess import Window
 from tests.server import write_random_weights
 
 
@@ -38,7 +34,7 @@ def prediction(threshold=0.5, **probabilities) -> Prediction:
 
 def judged(classifier, probabilities, brain_score=0.9, distance=1.0) -> tuple[str, str, str]:
     """Status, what is said about the slice and what about the answer, for one slice that is not blank."""
-    raw = RawOutputs(np.zeros((1, 4)), np.array([brain_score]), np.array([distance]), np.zeros((1, 4, 1, 1)), None)
+    raw = RawOutputs(np.zeros((1, 4)), np.zeros((1, 4, 1, 1)), np.array([brain_score]), np.array([distance]), None)
     return classifier.judge(np.full((1, 4, 4), 9, dtype=np.uint8), raw, np.array([probabilities]))[0]
 
 
@@ -56,48 +52,16 @@ def test_an_answer_does_not_depend_on_what_else_was_asked(random_classifier, sli
         assert np.array_equal(alone.evidence, among_others.evidence)
 
 
-def test_a_single_slice_does_not_wait_for_a_volume(random_classifier, slices):
-    classifier, volume_is_done = copy.copy(random_classifier), Event()
-    classifier.threads = single_core_threads(1)
-    classifier.threads.submit(volume_is_done.wait)
-    with ThreadPoolExecutor(1) as visitor:
-        answer = visitor.submit(classifier.predict, slices[:1])
-        try:
-            assert len(answer.result(timeout=60)) == 1
-        finally:
-            volume_is_done.set()
-
-
 @pytest.mark.parametrize("cores", [1, 3])
 def test_a_volume_gets_the_answers_of_its_slices_one_by_one_on_any_number_of_cores(random_classifier, slices, cores):
     classifier = copy.copy(random_classifier)
-    classifier.threads = single_core_threads(cores)
+    classifier.threads = ThreadPoolExecutor(cores)
     volume = [np.roll(pixels, shift, axis=0).astype(np.float32) for shift in range(4) for pixels in slices]
     together = classifier.predict(volume)
     for pixels, among_others in zip(volume, together, strict=True):
         (alone,) = random_classifier.predict([pixels])
         assert alone.as_dict() == among_others.as_dict() and alone.window == among_others.window
         assert np.array_equal(alone.evidence, among_others.evidence)
-
-
-def test_threads_for_slices_have_one_core_each_and_leave_the_others_theirs():
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        threads = single_core_threads(2)
-        assert set(threads.map(lambda _: torch.get_num_threads(), range(8))) == {1}
-        with ThreadPoolExecutor(1) as another:
-            assert another.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_weights_from_before_there_were_studies_are_not_calibrated_for_them(tmp_path):
-    write_random_weights(tmp_path, temperature=1.0)
-    config = json.loads((tmp_path / CONFIG).read_text())
-    del config["study"]
-    (tmp_path / CONFIG).write_text(json.dumps(config))
-    assert TumorClassifier.from_folder(tmp_path).config["study"] == UNCALIBRATED_STUDY
 
 
 def test_evidence_is_a_share_of_each_class(random_classifier, slices):
@@ -169,18 +133,6 @@ def test_the_prediction_set_names_the_most_probable_class_first(random_classifie
         )
 
 
-def test_the_distance_is_that_of_the_network_s_own_features(random_classifier, slices):
-    strange = Familiarity(
-        torch.zeros(FEATURES), torch.full((FEATURES,), 2.0), torch.eye(FEATURES)[:, :3], torch.tensor([4.0, 4, 4, 9])
-    )
-    classifier = copy.copy(random_classifier)
-    classifier.familiarity = strange
-    answers = classifier.predict(slices)
-    features = classifier.outputs(np.stack([frame(pixels, 160, SERVING_MARGIN)[0] for pixels in slices])).features / 2
-    expected = np.sqrt((features[:, :3] ** 2).sum(1) / 4 + (features[:, 3:] ** 2).sum(1) / 9)
-    assert [answer.distance for answer in answers] == pytest.approx(expected.tolist(), rel=1e-4) and min(expected) > 0
-
-
 def test_a_blank_slice_is_refused_as_blank(random_classifier):
     (answer,) = random_classifier.predict([np.full((64, 64), 77, dtype=np.uint8)])
     assert answer.status == "refused" and "blank" in answer.reason
@@ -208,30 +160,17 @@ def test_json_of_a_prediction_holds_no_arrays(random_classifier, slices):
 )
 def test_weights_that_lack_a_part_of_their_config_are_damaged_not_a_crash(tmp_path, lost):
     write_random_weights(tmp_path, temperature=1.0)
-    config = json.loads((tmp_path / CONFIG).read_text())
-    part = config
+    part = config = read_config(tmp_path)
     for name in lost[:-1]:
         part = part[name]
     del part[lost[-1]]
-    (tmp_path / CONFIG).write_text(json.dumps(config))
+    write_config(tmp_path, config | {"size": 160})
     with pytest.raises(DamagedWeights, match="Copy the weights folder again"):
         TumorClassifier.from_folder(tmp_path)
 
 
-def test_weights_of_an_older_format_are_named_as_such(tmp_path):
-    write_random_weights(tmp_path, temperature=1.0, format_version=1)
-    with pytest.raises(DamagedWeights, match="format 1; this program reads format 3"):
-        TumorClassifier.from_folder(tmp_path)
-
-
-def test_weights_without_what_the_refusal_needs_are_damaged(tmp_path):
-    file = write_random_weights(tmp_path, temperature=1.0) / "model.safetensors"
-    save_file({name: tensor for name, tensor in load_file(file).items() if "familiarity.mean" not in name}, file)
-    with pytest.raises(DamagedWeights, match="familiarity.mean"):
-        TumorClassifier.from_folder(tmp_path)
-
-
 def test_the_shipped_folder_stays_small_and_its_metrics_are_of_its_weights(weights):
-    assert sum(file.stat().st_size for file in weights.iterdir() if "fp32" not in file.name) < 12e6
-    digest = hashlib.sha256((weights / "model.safetensors").read_bytes()).hexdigest()
+    files = [file for file in weights.rglob("*") if file.is_file() and file != weights / FILES["fp32"]]
+    assert sum(file.stat().st_size for file in files) < 12e6
+    digest = hashlib.sha256((weights / FILES["int8"]).read_bytes()).hexdigest()
     assert json.loads((weights / "metrics.json").read_text())["weights_sha256"] == digest

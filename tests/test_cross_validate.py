@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from model import NO_TUMOR
-from model.network import STRIDE
 from training import cross_validate, train
 from training.cross_validate import (
     Predictions,
@@ -24,6 +23,7 @@ from training.cross_validate import (
 )
 from training.data import DataError
 from training.losses import PARTIAL
+from training.network import STRIDE
 from training.phantoms import write_phantom_dataset
 from training.settings import Settings
 from training.training_set import read_parts, read_split

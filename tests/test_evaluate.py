@@ -34,14 +34,14 @@ class BarCounter:
         evidence = np.zeros((len(frames), 4, 4, 4))
         evidence[:, :, 1, 2] = 1  # the cell from (0.5, 0.25) to (0.75, 0.5)
         scores, nothing = np.where(bars == 5, 0.1, 0.9), np.zeros(len(frames))
-        return RawOutputs(logits=logits, brain_scores=scores, evidence=evidence, features=logits, distances=nothing)
+        return RawOutputs(logits=logits, brain_score=scores, evidence=evidence, features=logits, distance=nothing)
 
     def calibrate(self, logits):
         exponentials = np.exp(logits / 2)
         return exponentials / exponentials.sum(1, keepdims=True)
 
     def judge(self, frames, raw, probabilities):
-        return [("refused" if score < 0.2 else "accepted", "") for score in raw.brain_scores]
+        return [("refused" if score < 0.2 else "accepted", "") for score in raw.brain_score]
 
     def prediction_sets(self, probabilities):
         return (probabilities > 0.5) | (np.arange(4) == 1)  # the answer, and always meningioma

@@ -15,10 +15,10 @@ import pytest
 from huggingface_hub import constants, snapshot_download
 
 from model import pins
+from model.artifact import CONFIG, FILES, OURS, make_config
 from model.classifier import EMBEDDED, TumorClassifier
 from model.hub import fetch, find_weights
 from model.hub_failures import WeightsUnavailable, why
-from model.quantization import CONFIG, FILES, make_config
 from tests.server import REPOSITORY, write_random_weights
 
 NAME = "hospital/tumors"
@@ -29,7 +29,7 @@ BRIEFLY = 0.3  # seconds that a Hub is waited for which shall not answer
 def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
     """The files of an artefact, but for its network: nothing here runs it."""
     metrics = {"weights_sha256": hashlib.sha256(content).hexdigest()}
-    config = make_config("tiny", 64, 0.06) | facts
+    config = {OURS: make_config("tiny", 64, 0.06) | facts}
     files = {CONFIG: config, METRICS: metrics}
     return {name: json.dumps(told).encode() for name, told in files.items()} | {WEIGHTS: content}
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torchvision
 
-from model.network import TumorNet
 from training.initialize import fill_from_imagenet, initialize
+from training.network import TumorNet
 
 
 @pytest.fixture(scope="module")

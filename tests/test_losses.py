@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from model import CLASSES, NO_TUMOR
-from model.network import STRIDE, TumorNet
 from model.preprocess import frame
 from training.augment import INSIDE, OUTSIDE, UNKNOWN, positions_in_box
 from training.losses import PARTIAL, class_loss, label_weights, log_probability, position_loss, type_loss
+from training.network import STRIDE, TumorNet
 from training.phantoms import draw_phantom
 
 SIZE = 128
@@ -108,8 +108,8 @@ def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():
         optimizer.step()
     assert (output.logits.argmax(1) == labels).all()
     tumors = labels != NO_TUMOR
-    evidence = output.evidence[torch.arange(len(labels)), labels][tumors]
-    peaks = evidence.flatten(1).argmax(1)
+    shares = output.shares[torch.arange(len(labels)), labels][tumors]
+    peaks = shares.flatten(1).argmax(1)
     at_peaks = said[tumors].flatten(1).gather(1, peaks[:, None])
     assert (at_peaks != OUTSIDE).all() and (at_peaks == INSIDE).float().mean() > 0.8
 

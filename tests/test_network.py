@@ -1,11 +1,11 @@
-"""The network as trained and as served."""
+"""The network as trained."""
 
 import pytest
 import torch
 from torch import nn
 
 from model import CLASSES, NO_TUMOR
-from model.network import FEATURES, STRIDE, Depthwise, EvidencePool, TumorNet, enlarge, served, unserved
+from training.network import FEATURES, STRIDE, EvidencePool, TumorNet, enlarge
 
 
 @pytest.fixture(scope="module")
@@ -33,56 +33,25 @@ def images():
 
 
 @torch.inference_mode()
-def test_evidence_map_adds_up_to_the_logits(net, images):
+def test_every_position_has_a_share_of_each_logit(net, images):
     output = net(images)
-    assert output.evidence.shape == (3, len(CLASSES), 12, 12)
-    torch.testing.assert_close(output.evidence.sum((2, 3)), output.logits, atol=1e-5, rtol=1e-5)
+    assert output.shares.shape == (3, len(CLASSES), 12, 12) and output.shares.min() >= 0
+    torch.testing.assert_close(output.shares.sum((2, 3)), torch.ones(3, len(CLASSES)), atol=1e-5, rtol=0)
 
 
-def test_evidence_shares_are_the_gradient_of_the_logit():
+def test_shares_are_the_gradient_of_the_logit():
     scores = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(2)).mul(3).requires_grad_()
-    logits, evidence = EvidencePool(3)(scores)
+    logits, shares = EvidencePool(3)(scores)
     (gradient,) = torch.autograd.grad(logits[:, 1].sum(), scores)
-    shares = evidence[:, 1] / logits[:, 1, None, None]
-    torch.testing.assert_close(shares, gradient[:, 1], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(shares[:, 1], gradient[:, 1], atol=1e-6, rtol=1e-4)
 
 
 def test_one_position_with_a_tumor_is_enough_and_none_without_it():
     scores = torch.full((2, 3, 10, 10), -6.0)
     scores[0, 2, 4, 7] = 12.0
-    logits, evidence = EvidencePool(3)(scores)
+    logits, shares = EvidencePool(3)(scores)
     assert logits[0].argmax() == 2 and logits[1].argmax() == NO_TUMOR
-    assert evidence[0, 2].argmax() == 4 * 10 + 7
-
-
-@torch.inference_mode()
-def test_served_form_equals_the_trained_form(net, images):
-    for trained, rewritten in zip(net(images), served(net)(images), strict=True):
-        torch.testing.assert_close(rewritten, trained, atol=1e-5, rtol=1e-5)
-
-
-def test_all_weights_of_the_served_form_but_the_depthwise_ones_are_in_linears(net):
-    rewritten = served(net)
-    matrices = sum(p.numel() for p in rewritten.parameters() if p.ndim > 1)
-    depthwise = sum(m.weight.numel() for m in rewritten.modules() if isinstance(m, Depthwise))
-    in_linears = sum(m.weight.numel() for m in rewritten.modules() if isinstance(m, nn.Linear))
-    assert not [m for m in rewritten.modules() if isinstance(m, nn.Conv2d)]
-    assert in_linears + depthwise == matrices and depthwise < 0.05 * matrices
-
-
-@torch.inference_mode()
-def test_unserved_goes_back_to_an_equal_trainable_network(net, images):
-    back = unserved(served(net))
-    torch.testing.assert_close(back(images).logits, net(images).logits, atol=1e-5, rtol=1e-5)
-    assert any(isinstance(module, nn.BatchNorm2d) for module in back.modules())
-
-
-@torch.inference_mode()
-def test_serving_leaves_the_trained_network_and_the_input_alone(net, images):
-    before, kept = net(images).logits, images.clone()
-    served(net)(images)
-    torch.testing.assert_close(net(images).logits, before, atol=0, rtol=0)
-    assert torch.equal(images, kept)
+    assert shares[0, 2].argmax() == 4 * 10 + 7
 
 
 def test_scores_follow_the_tumor_when_the_image_is_shifted_by_one_position(net):

@@ -16,9 +16,9 @@ from PIL import Image
 
 import app
 from model import CLASSES, overlay
+from model.artifact import make_config
 from model.cases import NO_ANSWER, Case
 from model.classifier import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE
-from model.quantization import make_config
 from model.scans import Scan
 from model.serving import ModelMissing, Origin
 from page import batch, cards, navigator, panels, pictures, texts

@@ -18,7 +18,7 @@ from PIL import Image
 
 import app
 from model import overlay
-from model.quantization import make_config
+from model.artifact import make_config
 from model.scans import Scan, Unreadable
 from page import case_report, navigator, views
 from page.sittings import Sitting, Sittings

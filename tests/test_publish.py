@@ -10,22 +10,22 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
+from model.artifact import CONFIG, FILES, TRAINED, read_config
 from model.classifier import TumorClassifier
-from model.network import TumorNet
-from model.quantization import CONFIG, FILES, load_trained
 from model.scans import read
-from training import gate, recorded, study, train
+from tests.server import change_config
+from training import brain_detector, recorded, study, train
 from training.card import PLOTS
-from training.initialize import initialize
+from training.initialize import initialize, trained_in
+from training.network import TumorNet
 from training.phantoms import write_phantom_dataset
 from training.publish import main
 from training.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
 REPO = "hospital/tumor-net"
-PUSHED = {".gitattributes", "README.md", CONFIG, "metrics.json", *FILES.values(), *PLOTS}
+PUSHED = {".gitattributes", "README.md", CONFIG, "metrics.json", *FILES.values(), TRAINED, *PLOTS}
 ASK_IN_A_FRESH_PROCESS = """
 import json, sys
 from model.classifier import TumorClassifier
@@ -42,8 +42,8 @@ def trained(tmp_path_factory) -> Path:
     data = write_phantom_dataset(root / "data", per_class=8, seed=3, size=96)
     tiny = {"size": 64, "smallest_size": 64, "epochs": 1, "batch": 16, "phantoms": 0, "init": "scratch", "frozen": 0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "DRAWN", 24)
-        patch.setattr(gate, "DRAWN_SIZE", 64)
+        patch.setattr(brain_detector, "DRAWN", 24)
+        patch.setattr(brain_detector, "DRAWN_SIZE", 64)
         patch.setattr(study, "RESAMPLES", 2)
         return train.train(Settings(data=str(data), out=str(root / "run"), cache=str(root / "cache"), **tiny))
 
@@ -88,15 +88,17 @@ def test_a_push_is_one_commit_with_all_that_belongs_to_the_weights(hub, run, pub
     assert code == 0 and len(repository.commits) == 2 and set(repository.head.files) == PUSHED
     for name in PUSHED - {".gitattributes", "README.md"}:
         assert repository.head.files[name].content == (run / "weights" / name).read_bytes()
-    assert "+ model.safetensors" in printed and printed.count("drawn examples as it did when it was measured") == 2
+    assert (
+        "+ onnx/model_quantized.onnx" in printed and printed.count("drawn examples as it did when it was measured") == 2
+    )
     assert not repository.private
 
 
 def test_training_can_start_from_what_was_published(hub, run, publish):
     publish()
-    net, here = TumorNet(), load_trained(run / "weights")
+    net, here = TumorNet(), trained_in(run / "weights")
     initialize(net, REPO)
-    for name, tensor in here.state_dict().items():
+    for name, tensor in here.items():
         torch.testing.assert_close(net.state_dict()[name], tensor)
 
 
@@ -121,8 +123,7 @@ def spoil_metrics(folder: Path) -> None:
 
 
 def spoil_weights(folder: Path) -> None:
-    tensors = load_file(folder / FILES["int8"])
-    save_file(tensors | {"extra.gate.bias": tensors["extra.gate.bias"] + 1}, folder / FILES["int8"])
+    shutil.copy(folder / FILES["fp32"], folder / FILES["int8"])
 
 
 def spoil_fp32(folder: Path) -> None:
@@ -130,16 +131,15 @@ def spoil_fp32(folder: Path) -> None:
 
 
 def spoil_temperature(folder: Path) -> None:
-    change(folder / CONFIG, temperature=1e-3)
+    change_config(folder, temperature=1e-3)
 
 
 def spoil_threshold(folder: Path) -> None:
-    point = json.loads((folder / CONFIG).read_text())["operating_point"]
-    change(folder / CONFIG, operating_point=point | {"threshold": 0.123})
+    change_config(folder, operating_point=read_config(folder)["operating_point"] | {"threshold": 0.123})
 
 
 def spoil_format(folder: Path) -> None:
-    change(folder / CONFIG, format_version=99)
+    change_config(folder, format_version=99)
 
 
 def lose_metrics(folder: Path) -> None:
@@ -149,9 +149,9 @@ def lose_metrics(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (spoil_metrics, "is of the weights 00000000, but model.safetensors there is"),
+        (spoil_metrics, "is of the weights 00000000, but onnx/model_quantized.onnx there is"),
         (spoil_weights, "run training.export again"),
-        (spoil_fp32, "model-fp32.safetensors is not the file that was measured"),
+        (spoil_fp32, "onnx/model.onnx is not the file that was measured"),
         (spoil_temperature, "otherwise than when it was measured"),
         (spoil_threshold, "another operating point"),
         (spoil_format, "Update it"),

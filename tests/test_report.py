@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model import report
-from model.quantization import make_config
+from model.artifact import make_config
 from tests.predictions import prediction
 
 CONFIG = {

@@ -1,18 +1,16 @@
 """What fine-tuning on own images does around the training itself; tests/test_retrain_service.py trains."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from model.artifact import read_config
 from model.classifier import EMBEDDED
-from model.quantization import CONFIG
 from tests.server import write_random_weights
 from training import own_images
 from training.conformal import COVERAGE, LESS, affordable_coverage, fit_prediction_set
 from training.data import read_dataset
-from training.export import no_stricter
+from training.export.export import no_stricter
 from training.operating_point import fit_operating_point
 from training.own_images import OWN, read_own_images
 from training.phantoms import write_phantom_dataset
@@ -100,10 +98,10 @@ def test_what_the_start_decides_is_no_option(option):
 def test_the_first_data_of_a_line_of_weights_is_remembered(tmp_path):
     weights = write_random_weights(tmp_path, temperature=1.0)
     remember_root(weights, {"data_fingerprint": "first"})
-    config = json.loads((weights / CONFIG).read_text()) | {"data_fingerprint": "second"}
+    config = read_config(weights) | {"data_fingerprint": "second"}
     assert root_fingerprint(config) == "first"
     remember_root(weights, config)
-    assert root_fingerprint(json.loads((weights / CONFIG).read_text())) == "first"
+    assert root_fingerprint(read_config(weights)) == "first"
 
 
 def test_limits_of_refusal_are_no_stricter_than_those_of_the_start():

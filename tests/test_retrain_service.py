@@ -1,6 +1,5 @@
 """POST /retrain and what follows: who may, what is refused, and one job from its images to the weights that answer."""
 
-import json
 import os
 import signal
 import time
@@ -9,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from model.quantization import CONFIG
+from model.artifact import CONFIG, read_config
 from model.serving import ServedModel, promoted_folder
 from service import problems
 from service.password import GUESSES, Guesses
@@ -31,10 +30,7 @@ QUICK = {"steps": 4, "batch": 16}
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Untrained weights for images of 64 pixels."""
-    folder = write_random_weights(tmp_path_factory.mktemp("start"), temperature=1.0)
-    config = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps(config | {"size": 64}))
-    return folder
+    return write_random_weights(tmp_path_factory.mktemp("start"), temperature=1.0, size=64)
 
 
 def load(start):
@@ -357,7 +353,7 @@ def test_a_job_outlives_the_server_and_leaves_a_candidate_and_no_image(client, j
     assert {"sensitivity_tumor", "specificity_tumor", "recall_glioma", "brier", "answered"} <= rows.keys()
     assert told["sentences"][-1].startswith("The original test images are not at hand")
     assert comparison["promotable"] == (not comparison["fell"] and not comparison["not_told"])
-    config, before = json.loads((job.candidate / CONFIG).read_text()), served.wait().config
+    config, before = read_config(job.candidate), served.wait().config
     assert config["size"] == 64 and config["temperature"] != before["temperature"]
     assert config["refusal"]["refused_from"] >= before["refusal"]["refused_from"]
     assert config["refusal"]["refused_below"] <= before["refusal"]["refused_below"]

@@ -1,6 +1,5 @@
 """Which weights answer, what is said of them, and how they are exchanged while others answer."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,9 +13,9 @@ from huggingface_hub import constants
 
 from model import classifier as classifier_module
 from model import pins
-from model.quantization import CONFIG, FILES
+from model.artifact import CONFIG, FILES
 from model.serving import ModelMissing, Origin, ServedModel, promoted_folder
-from tests.server import REPOSITORY, write_random_weights
+from tests.server import REPOSITORY, change_config, write_random_weights
 
 NAME = "hospital/tumors"
 EMBEDDED_ANSWER = "The weights that come with the program answer instead."
@@ -37,13 +36,6 @@ def named_weights(random_weights) -> Callable[[Path, str], Path]:
         return folder
 
     return copy
-
-
-def change_config(folder: Path, **facts) -> bytes:
-    """What config.json says from now on."""
-    changed = json.dumps(json.loads((folder / CONFIG).read_text()) | facts)
-    (folder / CONFIG).write_text(changed)
-    return changed.encode()
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +170,8 @@ def test_without_a_way_to_the_hub_the_cached_weights_answer_and_nothing_is_asked
 
 
 def test_weights_of_a_newer_format_are_refused_with_a_sentence(published, other):
-    published.commit({CONFIG: change_config(other, format_version=99)})
+    change_config(other, format_version=99)
+    published.commit({CONFIG: (other / CONFIG).read_bytes()})
     served = loaded()
     assert answering(served) == "embedded"
     assert "these weights have format 99; this program reads format" in served.origin.note
@@ -243,8 +236,8 @@ def test_weights_replace_those_that_could_not_be_loaded(embedded, other):
     assert answering(served) == "other"
 
 
-def test_neither_torch_nor_the_hub_s_client_is_imported_before_the_weights_are_loaded():
-    script = "import sys, model.serving; print(sorted({'torch', 'huggingface_hub'} & set(sys.modules)))"
+def test_neither_onnx_runtime_nor_the_hub_s_client_is_imported_before_the_weights_are_loaded():
+    script = "import sys, model.serving; print(sorted({'onnxruntime', 'huggingface_hub'} & set(sys.modules)))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=REPOSITORY, env=os.environ, stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -102,11 +102,18 @@ def wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
 
 def test_a_space_holds_code_examples_and_weights_and_nothing_else(hub, pushed):
     held = set(hub.repository(SPACE, "space").head.files) - {".gitattributes"}
-    assert {"app.py", "app.css", "requirements.txt", "README.md", "LICENSE", "model/weights/model.safetensors"} <= held
+    assert {
+        "app.py",
+        "app.css",
+        "requirements.txt",
+        "README.md",
+        "LICENSE",
+        "model/weights/onnx/model_quantized.onnx",
+    } <= held
     assert {path.relative_to(ROOT).as_posix() for path in examples.FILES} <= held
     assert {name.split("/")[0] for name in held if "/" in name} == {"model", "page", "service", "examples"}
     for name in held:
-        assert not name.endswith((".pyc", "fp32.safetensors")) and not (name.endswith(".py") and "make_" in name)
+        assert not name.endswith((".pyc", ".safetensors")) and not (name.endswith(".py") and "make_" in name)
 
 
 def test_the_front_matter_fits_the_program_and_names_the_pinned_weights(hub, pushed):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from model import CLASSES, NO_TUMOR
+from model.artifact import UNCALIBRATED_STUDY
 from model.classifier import NO_BRAIN, TOO_STRANGE, Prediction
 from model.preprocess import Window
-from model.quantization import UNCALIBRATED_STUDY
 from model.study import SHOWN, judge_study, peaks, pooled_odds, study_probabilities
 
 PARAMETERS = {"sharpness": 0.7, "slope": 1.5, "intercept": -1.0, "threshold": 0.3, "sensitivity": 0.9}

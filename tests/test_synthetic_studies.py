@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from model import NO_TUMOR
+from model.artifact import FILES, UNCALIBRATED_STUDY, read_config
 from model.classifier import TumorClassifier
-from model.quantization import CONFIG, UNCALIBRATED_STUDY
 from tests.server import write_random_weights
 from training import study, synthetic_studies
 from training.card.study import ROWS
@@ -103,14 +103,13 @@ def test_the_command_adds_its_part_to_weights_and_changes_nothing_else(tmp_path,
     data = write_phantom_dataset(tmp_path / "data", per_class=8, seed=5, size=64)
     weights = write_random_weights(tmp_path, temperature=1.0)
     (weights / "metrics.json").write_text(json.dumps({"test": {"n": 1}}))
-    before = {file.name: file.read_bytes() for file in weights.iterdir() if file.is_file()}
+    old, content = read_config(weights), (weights / FILES["int8"]).read_bytes()
     assert main(["--weights", str(weights), "--data", str(data)]) == 0
     assert "sensitivity" in capsys.readouterr().out
-    config, metrics = (json.loads((weights / name).read_text()) for name in (CONFIG, "metrics.json"))
+    config, metrics = read_config(weights), json.loads((weights / "metrics.json").read_text())
     assert config.pop("study")["tested"]["sensitivity"] == metrics.pop("study")["sensitivity"]["value"]
-    old = json.loads(before[CONFIG])
     assert old.pop("study") == UNCALIBRATED_STUDY and (config, metrics) == (old, {"test": {"n": 1}})
-    assert (weights / "model.safetensors").read_bytes() == before["model.safetensors"]
+    assert (weights / FILES["int8"]).read_bytes() == content
     assert TumorClassifier.from_folder(weights).config["study"]["sensitivity"] is not None
 
 

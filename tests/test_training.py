@@ -14,15 +14,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model import CLASSES
+from model.artifact import FILES
 from model.classifier import TumorClassifier
-from model.network import TumorNet
-from model.quantization import FILES, load_trained
 from model.scans import read
 from tests.server import write_random_weights
-from training import gate, train
+from training import brain_detector, train
 from training.checkpoint import load_checkpoint
 from training.data import DataError
 from training.evaluate import main as evaluate_main
+from training.initialize import trained_in
+from training.network import TumorNet
 from training.optimization import make_optimizer
 from training.phantoms import write_phantom_dataset
 from training.schedules import drops, image_size_at, learning_rate_at
@@ -46,8 +47,8 @@ def settings(phantoms, tmp_path) -> Settings:
 
 @pytest.fixture(autouse=True)
 def few_drawn_negatives(monkeypatch):
-    monkeypatch.setattr(gate, "DRAWN", 24)
-    monkeypatch.setattr(gate, "DRAWN_SIZE", 64)
+    monkeypatch.setattr(brain_detector, "DRAWN", 24)
+    monkeypatch.setattr(brain_detector, "DRAWN_SIZE", 64)
 
 
 def without_times(run: Path) -> list[dict]:
@@ -132,7 +133,7 @@ def test_fine_tuning_starts_from_an_artefact(settings, tmp_path):
     write_random_weights(folder, temperature=1.0)
     tuned = dataclasses.replace(settings, out=str(tmp_path / "tuned"), init=str(folder), learning_rate=1e-9, epochs=1)
     again = train.train(tuned)
-    kept, begun = (load_trained(each).score_wide.weight for each in (folder, again))
+    kept, begun = (trained_in(each)["score_wide.weight"] for each in (folder, again))
     torch.testing.assert_close(begun, kept, atol=1e-6, rtol=1e-5)
     assert str(tmp_path) not in (again / "metrics.json").read_text()
 

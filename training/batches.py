@@ -5,11 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.network import STRIDE
-
 from .augment import MILD, Strength, augment
 from .blanked import blank_some
 from .draws import Streams
+from .network import STRIDE
 from .schedules import image_size_at
 from .settings import Settings
 from .training_set import TrainingSet

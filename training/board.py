@@ -7,10 +7,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
-from model.network import TumorNet
 from model.overlay import evidence_picture
 from model.preprocess import SERVING_MARGIN, Window, frame
 
+from .network import TumorNet
 from .phantoms import draw_phantom
 
 DRAWN_SEED = 2  # no phantom that trains comes from it
@@ -34,8 +34,7 @@ class Board:
         net.eval()
         output = net(torch.from_numpy(self._heads)[:, None].to(net.pixel_mean.device))
         for k, pixels in enumerate(self._heads):
-            share = (output.evidence[k, k] / output.evidence[k, k].sum()).cpu().numpy()
-            picture = evidence_picture(pixels, share, Window(0, 0, len(pixels)))
+            picture = evidence_picture(pixels, output.shares[k, k].cpu().numpy(), Window(0, 0, len(pixels)))
             self._writer.add_image(f"evidence of a {DISPLAY_NAMES[CLASSES[k]]}", picture, step, dataformats="HWC")
 
     def close(self) -> None:

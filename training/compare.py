@@ -23,9 +23,8 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from model.artifact import FILES
 from model.classifier import TumorClassifier
-from model.network import TumorNet
-from model.quantization import FILES, load_trained
 
 from .baselines import BASELINES
 from .card.comparison import NAMES, OURS, OURS_FULL, markdown
@@ -34,6 +33,7 @@ from .data import DataError, Dataset, load_frames, read_dataset
 from .fit_baseline import Budget, answer, as_served, file_bytes, fit_baseline, load_squares
 from .hardware import best_device, describe, versions
 from .initialize import initialize
+from .network import TumorNet
 from .protocols import Protocol, pool_protocol, vendor_protocol
 from .schedules import image_size_at
 from .settings import Settings
@@ -188,7 +188,7 @@ def row_of_weights(name: str, title: str, protocol: Protocol, folder: Path, exte
         **measured(answers, protocol, external, binary=False),
         "size": {
             "input": f"{size} px, grey, framed by the head",
-            "parameters": sum(parameter.numel() for parameter in load_trained(folder).parameters()),
+            "parameters": sum(parameter.numel() for parameter in TumorNet().parameters()),
             "bytes": (folder / FILES["int8"]).stat().st_size,
         },
     }

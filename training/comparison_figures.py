@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from model import NO_TUMOR
-from model.quantization import load_weights
+from model.classifier import TumorClassifier
 
 from .baselines import BASELINES, Baseline
 from .benchmark.turns import take_turns
@@ -74,8 +74,8 @@ def latency(systems: list[str], weights: Path | None = None) -> dict[str, float]
 
     calls = {name: call(BASELINES[name]) for name in systems}
     if weights:
-        ours, _, config = load_weights(weights)
-        square = torch.randint(0, 256, (1, 1, config["size"], config["size"]), dtype=torch.uint8)
-        calls[OURS] = lambda: ours(square)
+        ours = TumorClassifier.from_folder(weights)
+        square = np.zeros((1, *[ours.config["size"]] * 2), np.uint8)
+        calls[OURS] = lambda: ours.outputs(square)
     with torch.inference_mode():
         return {name: round(float(np.median(values)), 2) for name, values in take_turns(calls).items()}

@@ -83,11 +83,11 @@ def predictions_of(settings: Settings) -> Predictions:
 
 
 def _trained_and_asked(settings: Settings) -> Predictions:
-    from model.network import TumorNet
     from model.preprocess import SERVING_MARGIN
 
     from .checkpoint import load_checkpoint
     from .hardware import best_device
+    from .network import TumorNet
     from .train import fit
     from .training_set import read_split
     from .validate import predict_logits
@@ -297,9 +297,8 @@ def cross_validate(settings: Settings, leave_out: Sequence[str] = ()) -> dict:
         folds = range(settings.folds)
         runs = [dataclasses.replace(settings, fold=fold, out=str(out / f"fold-{fold}")) for fold in folds]
         report = folds_report([predictions_of(run) for run in runs])
-    from model.network import STRIDE
-
-    from .export import without_folders
+    from .export.export import without_folders
+    from .network import STRIDE
 
     facts = without_folders(dataclasses.asdict(settings)) | {"map_stride": STRIDE}
     return report | {"sources": listed(settings.sources), "settings": facts}

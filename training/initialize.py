@@ -1,14 +1,18 @@
 """Where a run starts: random weights, ImageNet's, or an artefact of ours."""
 
+import hashlib
 import pickle
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
+from model.artifact import TRAINED, DamagedWeights, read_config
 from model.hub import find_weights
-from model.network import TumorNet
-from model.quantization import load_trained
+
+from .network import TumorNet
 
 STATE_DICTS = (".pt", ".pth")
 
@@ -27,7 +31,19 @@ def initialize(net: TumorNet, source: str) -> None:
     elif source.endswith(STATE_DICTS):
         fill_from_imagenet(net, state_dict_in(Path(source)))
     else:
-        net.load_state_dict(load_trained(find_weights(source)).state_dict())
+        net.load_state_dict(trained_in(find_weights(source)))
+
+
+def trained_in(folder: Path) -> dict[str, Tensor]:
+    """The state dict of the `TumorNet` that an artifact was exported from. Raises `DamagedWeights`."""
+    config, file = read_config(folder), folder / TRAINED
+    try:
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != config["sha256"].get(TRAINED):
+            raise DamagedWeights(f"{file} is not what its config.json names. Copy the weights folder again.")
+        return load(content)
+    except (OSError, SafetensorError) as error:
+        raise DamagedWeights(f"{file} is missing or damaged. Copy the weights folder again.") from error
 
 
 def torchvision_weights() -> dict[str, Tensor]:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model.network import TumorNet
-
+from .network import TumorNet
 from .settings import Settings
 
 BETAS = (0.9, 0.99)  # of both Adams: the second moment follows a run of a few hundred steps

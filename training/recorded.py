@@ -11,8 +11,8 @@ import json
 import sys
 from pathlib import Path
 
+from model.artifact import FILES
 from model.classifier import Prediction, TumorClassifier
-from model.quantization import FILES
 from model.scans import read
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

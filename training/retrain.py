@@ -25,15 +25,15 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+from model.artifact import FILES, read_config, write_config
 from model.classifier import EMBEDDED, TumorClassifier
 from model.hub import find_weights
-from model.quantization import CONFIG, FILES, read_config
 
 from . import guards
+from .brain_detector import DRAWN_SIZE, read_other_images
 from .card import card_of
 from .data import DataError, Dataset, read_dataset, without_copies
-from .export import export
-from .gate import DRAWN_SIZE, read_other_images
+from .export.export import export
 from .own_images import lay_out, read_own_images, rehearsal
 from .phantoms import draw_other
 from .recorded import sha256
@@ -143,8 +143,7 @@ def root_fingerprint(config: dict) -> str:
 
 def remember_root(weights: Path, start: dict) -> None:
     """Note in the new config.json which data the whole line of weights began with: only its test split is untouched."""
-    config = read_config(weights) | {"original_fingerprint": root_fingerprint(start)}
-    (weights / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    write_config(weights, read_config(weights) | {"original_fingerprint": root_fingerprint(start)})
 
 
 def tell_in_card(weights: Path, comparison: dict) -> None:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from model.network import TumorNet
-
 from .batches import Batch
 from .losses import class_loss, position_loss, type_loss
+from .network import TumorNet
 from .processes import Processes
 from .settings import Settings
 

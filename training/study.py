@@ -22,8 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from model import NO_TUMOR
+from model.artifact import UNCALIBRATED_STUDY, read_config, write_config
 from model.classifier import TumorClassifier
-from model.quantization import CONFIG, UNCALIBRATED_STUDY
 from model.study import pooled_odds, study_probabilities
 
 from .bootstrap import figure, ratio
@@ -146,13 +146,13 @@ def add_study(folder: Path, validation: Dataset, test: Dataset) -> dict:
     Raises: OSError, ValueError if the folder cannot be used.
     """
     classifier = TumorClassifier.from_folder(folder)
-    config, metrics = (json.loads((folder / name).read_text()) for name in (CONFIG, "metrics.json"))
+    config, metrics = read_config(folder), json.loads((folder / "metrics.json").read_text())
     config["study"] = fit_study(judged_slices(classifier, validation))
     metrics["study"] = measure_study(judged_slices(classifier, test), config)
     if metrics["study"]:  # what the page prints: the groups that chose the threshold flatter it
         measured = {name: metrics["study"][name]["value"] for name in ("sensitivity", "specificity")}
         config["study"] = config["study"] | {"tested": measured}
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    write_config(folder, config)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics["study"]
 

@@ -20,19 +20,19 @@ import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from model.network import TumorNet
 from model.preprocess import SERVING_MARGIN
 
 from .batches import draw_batch
 from .board import Board
+from .brain_detector import read_other_images
 from .checkpoint import save_checkpoint, told, write_whole
 from .data import DataError, load_frames
 from .draws import StreamedDropout, Streams, shards_of
-from .export import export
-from .gate import read_other_images
+from .export.export import export
 from .hardware import bf16_is_fast
 from .initialize import initialize
 from .losses import label_weights
+from .network import TumorNet
 from .optimization import averaged_copy, make_optimizer
 from .plots import plot_history
 from .processes import Processes, ProcessLost, is_first, joined

@@ -6,11 +6,11 @@ from sklearn.metrics import f1_score, recall_score, roc_auc_score
 from torch import Tensor
 
 from model import CLASSES, NO_TUMOR
-from model.network import TumorNet
 
 from .data import Frames
 from .losses import PARTIAL, log_probability
 from .metrics import calibration_error
+from .network import TumorNet
 from .processes import Processes
 
 

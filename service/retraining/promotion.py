@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from model.quantization import FILES
+from model.artifact import FILES
 from model.serving import ServedModel, promoted_folder
 
 from .job import Job

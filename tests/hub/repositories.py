@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 LARGE_BYTES = 10 << 20  # files from this size on go to LFS, whatever their name
-LARGE_SUFFIXES = (".safetensors", ".png", ".gz", ".zip")  # of those that the Hub's .gitattributes lists, ours
+LARGE_SUFFIXES = (".onnx", ".safetensors", ".png", ".gz", ".zip")  # of those that the Hub's .gitattributes lists, ours
 
 
 def is_large(path: str, size: int) -> bool:

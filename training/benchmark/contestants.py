@@ -116,7 +116,7 @@ def prepare(weights: Path, scratch: Path, with_onnx: bool) -> list[Contestant]:
     """
     import torch
 
-    from model.quantization import CONFIG, FILES, load_trained, read_config, read_tensors, save_weights
+    from model.artifact import CONFIG, FILES, load_trained, read_config, read_tensors, save_weights
 
     size, int8, net = read_config(weights)["size"], str(weights / FILES["int8"]), load_trained(weights)
     tensors = read_tensors(weights, "int8").items()

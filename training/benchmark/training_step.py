@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from model.network import TumorNet
-
 from ..batches import draw_batch
 from ..data import Dataset, read_dataset
 from ..draws import Streams
 from ..hardware import best_device, bf16_is_fast, describe, versions
+from ..network import TumorNet
 from ..optimization import averaged_copy, make_optimizer
 from ..phantoms import write_phantom_dataset
 from ..processes import Processes

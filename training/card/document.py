@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 from model import CLASSES, DISPLAY_NAMES
+from model.artifact import read_config
 
 from .. import markdown
 from . import certainty, comparison, costs, cross_validation, data, making, results, retrained, shortcuts, study
@@ -33,8 +34,10 @@ def card_of(folder: Path, repo: str = "") -> str:
 
     Raises: OSError, ValueError if one of its two JSON files cannot be read.
     """
-    config, metrics = (json.loads((folder / name).read_text()) for name in ("config.json", "metrics.json"))
-    return model_card(config, metrics, [plot for plot in PLOTS if (folder / plot).exists()], repo or SHIPPED)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    return model_card(
+        read_config(folder), metrics, [plot for plot in PLOTS if (folder / plot).exists()], repo or SHIPPED
+    )
 
 
 def model_card(config: dict, metrics: dict, plots: list[str], origin: str = SHIPPED) -> str:

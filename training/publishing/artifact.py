@@ -6,14 +6,15 @@ from pathlib import Path
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from model.quantization import CONFIG, FILES, read_config
+from model.artifact import CONFIG, FILES, TRAINED, read_config
 
 from ..card import PLOTS, card_of
 from ..recorded import OtherAnswers, compare, sha256
 from .push import Upload
 
 METRICS, CARD = "metrics.json", "README.md"
-PUBLISHED = (*FILES.values(), CONFIG, METRICS, CARD, *PLOTS)  # files of the repository that are ours to replace
+# What is ours to replace in the repository
+PUBLISHED = (*FILES.values(), TRAINED, CONFIG, METRICS, CARD, *PLOTS)
 
 
 def weights_folder(run: Path) -> Path:

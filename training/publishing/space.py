@@ -4,7 +4,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from model.quantization import CONFIG, FILES
+from model.artifact import CONFIG, FILES
 
 from .failures import ERRORS, PushFailed, why
 from .push import KEPT, Upload
@@ -33,7 +33,7 @@ def upload_of(space: str, model: str = "", revision: str = "") -> Upload:
 
 def _is_needed(path: Path) -> bool:
     if path.is_relative_to(WEIGHTS):
-        return path.name in OF_WEIGHTS
+        return path.relative_to(WEIGHTS).as_posix() in OF_WEIGHTS
     return not set(path.parts) & set(LEFT_OUT) and not any(part.startswith(".") for part in path.parts)
 
 

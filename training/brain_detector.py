@@ -1,4 +1,4 @@
-"""The gate before the answer: is this a brain MRI at all? A logistic regression on the network's pooled features."""
+"""Is this a brain MRI at all? A logistic regression on the network's pooled features."""
 
 import zlib
 from pathlib import Path
@@ -7,14 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
-from model.network import STRIDE
 from model.preprocess import frame
 from model.scans import UnreadableScan, read
 
 from . import duplicates
 from .augment import CACHE_MARGIN, Strength, augment
 from .layouts import DataError
+from .network import FEATURES, STRIDE
 from .phantoms import draw_other
 from .training_set import FRAME_SIZE
 
@@ -23,16 +24,19 @@ REFUSED_SHARE, DOUBTFUL_SHARE = 0.005, 0.02  # of the validation split's brain M
 HIGHEST_REFUSED, HIGHEST_DOUBTFUL = 0.5, 0.9  # the limits never rise above these scores
 
 
-class Gate(NamedTuple):
-    """Brain score of features f: sigmoid(f @ weight + bias)."""
+class BrainDetector(nn.Module):
+    """Features f, float32 (N, D) -> brain scores (N,) in 0..1: sigmoid(f @ weight + bias).
 
-    weight: torch.Tensor  # float32 (D,)
-    bias: torch.Tensor  # float32 ()
+    A new one lets everything through: it scores any features one half.
+    """
 
+    def __init__(self, features: int = FEATURES):
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(features))
+        self.register_buffer("bias", torch.zeros(()))
 
-def open_gate(features: int) -> Gate:
-    """The one that lets everything through: it scores any (N, `features`) one half."""
-    return Gate(torch.zeros(features), torch.zeros(()))
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return (features @ self.weight + self.bias).sigmoid()
 
 
 class OtherImages(NamedTuple):
@@ -90,16 +94,17 @@ def frames_of_others(others: list[np.ndarray], size: int, margin: float, seed: i
     return torch.cat(pieces)
 
 
-def fit_gate(brain: np.ndarray, other: np.ndarray) -> Gate:
-    """Fit on features of the artefact's own int8 network: of brain MRI, float (N, D), and of anything else (M, D)."""
+def fit_brain_detector(brain: np.ndarray, other: np.ndarray) -> BrainDetector:
+    """Fit on features of the artifact's own int8 network: of brain MRI, float (N, D), and of anything else (M, D)."""
     features = np.concatenate((brain, other))
     is_brain = np.arange(len(features)) < len(brain)
     mean, spread = features.mean(0), features.std(0) + 1e-6
     fit = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000).fit((features - mean) / spread, is_brain)
     weight = fit.coef_[0] / spread
-    return Gate(
-        torch.tensor(weight, dtype=torch.float32), torch.tensor(fit.intercept_[0] - weight @ mean, dtype=torch.float32)
-    )
+    detector = BrainDetector(len(weight))
+    detector.weight.copy_(torch.from_numpy(weight))
+    detector.bias.fill_(fit.intercept_[0] - weight @ mean)
+    return detector
 
 
 def brain_score_limits(brain_scores: np.ndarray) -> dict[str, float]:

@@ -1,48 +1,47 @@
-"""The end of a run: best weights -> calibrated, quantized, measured artefact with its card.
+"""The end of a run: best weights -> calibrated, quantized, measured artifact with its card."""
 
-python -m training.export runs/NAME      # once more, after a change to the calibration or the report
-"""
-
+import hashlib
 import json
 import shutil
-import sys
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+from safetensors.torch import save
 
-from model.classifier import TumorClassifier
-from model.familiarity import Familiarity, never_strange
-from model.network import FEATURES, TumorNet
+from model.artifact import FILES, TRAINED, make_config, write_config
+from model.classifier import RawOutputs, TumorClassifier
 from model.preprocess import SERVING_MARGIN
-from model.quantization import CONFIG, FILES, make_config, save_weights
 
-from . import plots
-from .augment import CACHE_MARGIN
-from .bootstrap import mean_with_interval
-from .calibration import fit_temperature
-from .card import card_of, count_by_source
-from .checkpoint import load_checkpoint
-from .conformal import affordable_coverage, fit_prediction_set
-from .data import load_frames
-from .evaluate import evaluate
-from .familiarity import distance_limits, fit_familiarity
-from .gate import (
-    Gate,
+from .. import plots
+from ..augment import CACHE_MARGIN
+from ..bootstrap import mean_with_interval
+from ..brain_detector import (
     OtherImages,
     brain_score_limits,
-    fit_gate,
+    fit_brain_detector,
     frames_of_others,
-    open_gate,
     read_other_images,
     varied,
 )
-from .operating_point import fit_operating_point
-from .recorded import record, sha256
-from .settings import FOLDERS, Settings, without_places
-from .study import add_study
-from .training_set import FRAME_SIZE, read_parts
+from ..calibration import fit_temperature
+from ..card import card_of, count_by_source
+from ..checkpoint import load_checkpoint
+from ..conformal import affordable_coverage, fit_prediction_set
+from ..data import Dataset, Frames, load_frames
+from ..distance import distance_limits, fit_distance
+from ..evaluate import evaluate
+from ..network import TumorNet
+from ..operating_point import fit_operating_point
+from ..recorded import record, sha256
+from ..settings import FOLDERS, Settings, listed, without_places
+from ..study import add_study
+from ..training_set import FRAME_SIZE, read_parts
+from . import gate
+from .graph import float_graph, with_parameters
+from .int8 import dynamic_int8
 
 EVIDENCE_PLOTS = ("confusion.png", "roc.png", "reliability.png")  # no patient is seen in these
 
@@ -64,33 +63,49 @@ def export(run: Path, start: dict | None = None) -> Path:
 
     dataset, training, validation = read_parts(settings)
     size, cache = settings.size, Path(settings.cache)
-    facts_of_config = {"trained": date.today().isoformat(), "data_fingerprint": dataset.fingerprint()}
-    config = make_config(run.name, size, SERVING_MARGIN, **facts_of_config)
-    classifier = write(folder, net, config, open_gate(FEATURES), never_strange(FEATURES))
-
+    config = make_config(
+        run.name, size, SERVING_MARGIN, trained=date.today().isoformat(), data_fingerprint=dataset.fingerprint()
+    )
     print("learning what a brain MRI looks like, to refuse the rest", flush=True)
     others = read_other_images(Path(settings.not_brain)) if settings.not_brain else OtherImages([], [], [], [])
     fitting = [pixels for pixels, fit in zip(others.slices, others.for_fitting, strict=True) if fit]
     wide = load_frames(training, FRAME_SIZE, CACHE_MARGIN, cache).images
     served = load_frames(training, size, SERVING_MARGIN, cache).images
-    brain = classifier.outputs(torch.cat((served, varied(wide, size, settings.seed)))).features
-    other = classifier.outputs(frames_of_others(fitting, size, SERVING_MARGIN, settings.seed)).features
+    brain = torch.cat((served, varied(wide, size, settings.seed)))
+    other = frames_of_others(fitting, size, SERVING_MARGIN, settings.seed)
     kept_out = load_frames(validation, size, SERVING_MARGIN, cache)
-    fitted = fit_gate(brain, other), fit_familiarity(brain, classifier.outputs(kept_out.images).features)
-    classifier = write(folder, net, config, *fitted)
+    left_out = [record for record in dataset.where("test").records if record.source in listed(settings.leave_out)]
+    watched = Dataset(dataset.root, [*validation.records, *left_out], dataset.problems)
+    watched = load_frames(watched, size, SERVING_MARGIN, cache)
+    graph = float_graph(net, size)
+    for parts in gate.FLOAT_PARTS:
+        graphs = {"fp32": graph, "int8": dynamic_int8(graph, gate.in_float(parts))}
+        classifier = write(folder, net, graphs, config)
+        features = classifier.outputs(brain).features
+        detector = fit_brain_detector(features, classifier.outputs(other).features)
+        distance = fit_distance(features, classifier.outputs(kept_out.images).features)
+        for model in graphs.values():
+            with_parameters(model, "brain_detector", detector)
+            with_parameters(model, "distance", distance)
+        classifier = write(folder, net, graphs, config)
+        raw = classifier.outputs(kept_out.images)
+        config["refusal"] = brain_score_limits(raw.brain_score) | distance_limits(raw.distance)
+        if start:
+            config["refusal"] = no_stricter(config["refusal"], start["refusal"])
+        as_served = other[: len(other) - len(fitting)]  # without those that are augmented
+        fidelity = compare(folder, config, watched, as_served)
+        if gate.holds(fidelity):
+            break
+        print(f"int8 from part {parts} of the body on differs too much: {fidelity}", flush=True)
 
     print("calibrating on the validation split", flush=True)
     labels, groups = kept_out.labels.numpy(), [record.group for record in validation.records]
-    raw = classifier.outputs(kept_out.images)
-    config["refusal"] = brain_score_limits(raw.brain_scores) | distance_limits(raw.distances)
-    if start:
-        config["refusal"] = no_stricter(config["refusal"], start["refusal"])
     config["temperature"] = fit_temperature(raw.logits, labels)
-    probabilities = write(folder, net, config, *fitted).calibrate(raw.logits)
+    probabilities = write(folder, net, graphs, config).calibrate(raw.logits)
     threshold = start["operating_point"]["threshold"] if start else None
     config["operating_point"] = fit_operating_point(probabilities, labels, groups, threshold)
     config["prediction_set"] = fit_prediction_set(probabilities, labels, groups, affordable_coverage(labels, groups))
-    classifier = write(folder, net, config, *fitted)
+    classifier = write(folder, net, graphs, config)
 
     print("measuring on the test split", flush=True)
     report = run / "report"
@@ -99,7 +114,7 @@ def export(run: Path, start: dict | None = None) -> Path:
     test = evaluate(classifier, test_set, report, f"{without_places(settings.data)}, test")
     tested = {name: test["operating_point"][name]["value"] for name in ("sensitivity", "specificity")}
     config["operating_point"]["tested"] = tested  # what the page prints: the split that chose the threshold flatters it
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    write_config(folder, config)
     as_trained = evaluate(TumorClassifier.from_folder(folder, "fp32"), test_set)
     metrics = {
         "test": test,
@@ -107,6 +122,8 @@ def export(run: Path, start: dict | None = None) -> Path:
             "macro_f1_int8": test["macro_f1"]["value"],
             "macro_f1_fp32": as_trained["macro_f1"]["value"],
             **{f"bytes_{name}": (folder / file).stat().st_size for name, file in FILES.items()},
+            "parts_in_float": parts,
+            "fidelity": fidelity,
         },
         "weights_sha256": sha256(folder / FILES["int8"]),
         "training": facts
@@ -134,7 +151,7 @@ def no_stricter(limits: dict[str, float], than: dict[str, float]) -> dict[str, f
 
 
 def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:
-    """Share of the images that took no part in fitting, and are no brain MRI, that the artefact refuses."""
+    """Share of the images that took no part in fitting, and are no brain MRI, that the artifact refuses."""
     unseen = [k for k, fit in enumerate(others.for_fitting) if not fit]
     predictions = classifier.predict([others.slices[k] for k in unseen])
     refused = np.array([prediction.status == "refused" for prediction in predictions])
@@ -151,17 +168,34 @@ def without_folders(settings: dict) -> dict:
     return settings | named
 
 
-def write(folder: Path, net: TumorNet, config: dict, gate: Gate, familiarity: Familiarity) -> TumorClassifier:
-    """Write both precisions and the config, and load the int8 artefact as a user would."""
-    extras = {"gate.weight": gate.weight, "gate.bias": gate.bias}
-    extras |= {f"familiarity.{name}": tensor for name, tensor in familiarity._asdict().items()}
-    for precision in FILES:
-        save_weights(net, extras, folder, precision)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+def compare(folder: Path, config: dict, brain: Frames, other: torch.Tensor) -> dict:
+    """`gate.fidelity` of the graphs in `folder` on framed brain MRI, with refusals at the limits of `config`, of
+    `other` frames, too.
+    """
+    classifiers = [TumorClassifier.from_folder(folder, precision) for precision in ("int8", "fp32")]
+    int8, fp32 = (classifier.outputs(brain.images) for classifier in classifiers)
+    limits = config["refusal"]
+
+    def refused(raw: RawOutputs) -> np.ndarray:
+        return (raw.brain_score < limits["refused_below"]) | (raw.distance >= limits["refused_from"])
+
+    with_others = [
+        np.concatenate((refused(raw), refused(classifier.outputs(other))))
+        for classifier, raw in zip(classifiers, (int8, fp32), strict=True)
+    ]
+    return gate.fidelity(int8, fp32, brain.labels.numpy(), tuple(with_others))
+
+
+def write(folder: Path, net: TumorNet, graphs: dict[str, onnx.ModelProto], config: dict) -> TumorClassifier:
+    """Write the trained network, the graph of each precision and the config, and load the int8 one as a user would.
+
+    What `config` says of the files' sha256 is brought up to date.
+    """
+    contents = {FILES[name]: graph.SerializeToString(deterministic=True) for name, graph in graphs.items()}
+    contents[TRAINED] = save({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
+    for file, content in contents.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_bytes(content)
+    config["sha256"] = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    write_config(folder, config)
     return TumorClassifier.from_folder(folder)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m training.export runs/NAME")
-    export(Path(sys.argv[1]))

@@ -1,0 +1,189 @@
+"""A weights folder on disk and back: what is damaged, swapped or not ours is refused with a sentence."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import load_file, save_file
+
+from model.artifact import CONFIG, FILES, FORMAT_VERSION, OURS, TRAINED, DamagedWeights, read_config, write_config
+from model.classifier import TumorClassifier
+from model.graph import UntrustedGraph, check
+from tests.server import change_config, write_random_weights
+from training.initialize import initialize, trained_in
+from training.network import TumorNet
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_random_weights(tmp_path, temperature=1.0)
+
+
+def replace_graph(folder, content: bytes) -> None:
+    """As someone would who can write to the repository: config.json names the new file, too."""
+    (folder / FILES["int8"]).write_bytes(content)
+    change_config(folder, sha256={FILES["int8"]: hashlib.sha256(content).hexdigest()})
+
+
+def graph_of(folder) -> onnx.ModelProto:
+    return onnx.load_from_string((folder / FILES["int8"]).read_bytes())
+
+
+def test_config_is_what_transformers_reads_and_ours_is_nested(folder):
+    config = json.loads((folder / CONFIG).read_text())
+    assert config["id2label"] == {"0": "glioma", "1": "meningioma", "2": "pituitary tumor", "3": "no tumor"}
+    assert config["label2id"]["no tumor"] == 3 and config["model_type"] == OURS
+    assert "temperature" not in config and config[OURS] == read_config(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "no config",
+        "broken config",
+        "list",
+        "newer format",
+        "no weights",
+        "cut weights",
+        "one bit",
+        "other classes",
+        "no size",
+    ],
+)
+def test_damaged_artifacts_are_refused_with_a_sentence(folder, damage):
+    config, weights = folder / CONFIG, folder / FILES["int8"]
+    match damage:
+        case "no config":
+            config.unlink()
+        case "broken config":
+            config.write_text("{")
+        case "list":
+            config.write_text("[]")
+        case "newer format":
+            change_config(folder, format_version=99)
+        case "no weights":
+            weights.unlink()
+        case "cut weights":
+            weights.write_bytes(weights.read_bytes()[:-1000])
+        case "one bit":
+            content = bytearray(weights.read_bytes())
+            content[len(content) // 2] ^= 1
+            weights.write_bytes(content)
+        case "other classes":
+            change_config(folder, classes=["yes", "no"])
+        case "no size":
+            config.write_text(json.dumps({OURS: {"format_version": FORMAT_VERSION}}))
+    with pytest.raises(DamagedWeights, match=r"\.$"):
+        TumorClassifier.from_folder(folder)
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_weights_of_an_older_format_are_named_as_such(tmp_path, version):
+    (tmp_path / CONFIG).write_text(json.dumps({"format_version": version, "classes": ["glioma"]}))
+    with pytest.raises(DamagedWeights, match=f"format {version}; this program reads format 4. Take newer weights"):
+        TumorClassifier.from_folder(tmp_path)
+
+
+def foreign_operator(model):
+    model.graph.node.append(helper.make_node("Loop", ["a", "b"], ["c"], body=helper.make_graph([], "inner", [], [])))
+
+
+def foreign_domain(model):
+    model.graph.node.append(helper.make_node("Add", ["a", "b"], ["c"], domain="evil.example"))
+    model.opset_import.append(helper.make_opsetid("evil.example", 1))
+
+
+def external_data(model):
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../secret")
+
+
+def external_data_in_an_attribute(model):
+    value = TensorProto(data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    model.graph.node.append(helper.make_node("Add", [], ["c"], value=value))
+
+
+def functions(model):
+    model.functions.append(helper.make_function("f", "g", ["x"], ["x"], [], []))
+
+
+def sparse(model):
+    model.graph.sparse_initializer.add()
+
+
+def training_graph(model):
+    model.training_info.add().algorithm.CopyFrom(helper.make_graph([helper.make_node("Loop", [], ["c"])], "g", [], []))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [foreign_operator, foreign_domain, external_data, external_data_in_an_attribute, functions, sparse, training_graph],
+)
+def test_a_graph_with_more_in_it_than_ours_is_refused_before_it_is_loaded(folder, monkeypatch, change):
+    model = graph_of(folder)
+    change(model)
+    replace_graph(folder, model.SerializeToString())
+    monkeypatch.setattr("onnxruntime.InferenceSession", None)  # never asked
+    with pytest.raises(DamagedWeights, match="do not fit this program: .*Copy the folder again"):
+        TumorClassifier.from_folder(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"not a graph", b"\xff" * 200, bytes([0x3A, 0xFF, 0xFF, 0x03])])
+def test_what_is_no_graph_at_all_is_refused(folder, content):
+    replace_graph(folder, content)
+    with pytest.raises(DamagedWeights, match="Copy the folder again"):
+        TumorClassifier.from_folder(folder)
+
+
+def test_a_cut_graph_never_gets_past_the_check_as_another_one(folder):
+    content = (folder / FILES["int8"]).read_bytes()
+    for length in range(1, len(content), len(content) // 97):
+        with pytest.raises(UntrustedGraph):
+            check(content[:length])
+
+
+def test_a_graph_of_other_shape_is_refused(folder):
+    change_config(folder, size=128)
+    with pytest.raises(DamagedWeights, match="its input is not of 128 pixels"):
+        TumorClassifier.from_folder(folder)
+
+
+def test_a_graph_without_what_the_refusal_needs_is_refused(folder):
+    model = graph_of(folder)
+    (output,) = (output for output in model.graph.output if output.name == "distance")
+    model.graph.output.remove(output)
+    replace_graph(folder, model.SerializeToString())
+    with pytest.raises(DamagedWeights, match="it does not answer distance"):
+        TumorClassifier.from_folder(folder)
+
+
+def test_fine_tuning_starts_from_the_very_network(folder):
+    net = TumorNet()
+    initialize(net, str(folder))
+    saved = load_file(folder / TRAINED)
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "swapped"])
+def test_fine_tuning_refuses_damaged_weights(folder, damage):
+    file = folder / TRAINED
+    match damage:
+        case "missing":
+            file.unlink()
+        case "cut":
+            file.write_bytes(file.read_bytes()[:-10])
+        case "swapped":
+            save_file({"a": torch.zeros(3)}, file)
+    with pytest.raises(DamagedWeights, match="Copy the weights folder again"):
+        trained_in(folder)
+
+
+def test_config_comes_back(folder):
+    write_config(folder, read_config(folder) | {"temperature": 1.25})
+    assert read_config(folder)["temperature"] == 1.25 and np.isfinite(read_config(folder)["margin"])
