@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from model.classifier import EMBEDDED
+from model.artifact import EMBEDDED
 from page import examples
 from tests.browser import CHROMIUM, VIEWS, answer
 from tests.server import running_app

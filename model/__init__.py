@@ -1,6 +1,6 @@
-"""All that inference needs: reading scans, preprocessing, the network, quantisation, predictions.
+"""All that inference needs: reading scans, preprocessing, the exported graph, predictions.
 
-Imports torch, numpy, Pillow, safetensors and huggingface-hub; never gradio, torchvision, matplotlib or scikit-learn.
+Numpy and ONNX Runtime compute it; nothing of torch, nothing of the page.
 """
 
 CLASSES = ("glioma", "meningioma", "pituitary", "notumor")  # the order of every logit and probability vector

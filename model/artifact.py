@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import CLASSES, DISPLAY_NAMES
 
+EMBEDDED = Path(__file__).parent / "weights"  # the one that comes with this repository
 FORMAT_VERSION = 4
 FILES = {"int8": "onnx/model_quantized.onnx", "fp32": "onnx/model.onnx"}  # to answer with
 TRAINED = "model.safetensors"  # float32, to fine-tune from

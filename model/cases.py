@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .marks import DRAWN_ON
+from .prediction import Prediction
 from .scans import Scan, Unreadable
+from .study import Study, judge_study
 
 if TYPE_CHECKING:
-    from .classifier import Prediction, TumorClassifier
-    from .study import Study
+    from .classifier import TumorClassifier
 
 CHUNK = 16  # slices between two reports: a progress bar moves several times a second, and all threads have work
 NO_ANSWER = "Something went wrong while the model looked at this scan. Whoever runs this program finds in its log what."
@@ -29,11 +30,11 @@ class Case:
     seconds: float  # that the model took
     answered: datetime  # when, UTC
     scan: Scan | None = None  # None if unreadable
-    predictions: "tuple[Prediction, ...]" = ()  # in the order of the slices; empty if unreadable or failed
-    study: "Study | None" = None  # of several slices
+    predictions: tuple[Prediction, ...] = ()  # in the order of the slices; empty if unreadable or failed
+    study: Study | None = None  # of several slices
 
     @property
-    def verdict(self) -> "Study | Prediction | None":
+    def verdict(self) -> Study | Prediction | None:
         """What is said of the whole: the study's verdict of several slices, the prediction of a single one."""
         return self.study or (self.predictions[0] if self.predictions else None)
 
@@ -63,9 +64,7 @@ def classify(classifier: "TumorClassifier", found: Iterable[Scan | Unreadable]) 
             yield answered, Case(one.name, "failed", NO_ANSWER, time.perf_counter() - start, datetime.now(UTC), one)
 
 
-def _case(classifier: "TumorClassifier", scan: Scan, predictions: "list[Prediction]", seconds: float) -> Case:
-    from .study import judge_study  # here, since it imports torch, which takes longer than opening the port
-
+def _case(classifier: "TumorClassifier", scan: Scan, predictions: list[Prediction], seconds: float) -> Case:
     for i in scan.marked:
         if DRAWN_ON not in predictions[i].about_slice:  # the lines may be bright enough to be seen in gray, too
             predictions[i] = predictions[i].doubted([DRAWN_ON])

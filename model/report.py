@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
 from .cases import Case, classify
+from .prediction import Prediction
 from .scans import isolated
+from .study import Study
 from .wording import either, percent
 
 if TYPE_CHECKING:
-    from .classifier import Prediction, TumorClassifier
-    from .study import Study
+    from .classifier import TumorClassifier
 
 VERDICT = ("label", "probabilities", "tumor_probability", "sees_tumor")  # None of a file that could not be read
 
@@ -76,12 +77,12 @@ def entry(case: Case, version: str) -> dict:
     }
 
 
-def said_of(verdict: "Study | Prediction") -> str:
+def said_of(verdict: Study | Prediction) -> str:
     """The answer in plain words, of a study or of a slice."""
     return getattr(verdict, "sentence", None) or sentence(verdict)
 
 
-def sentence(prediction: "Prediction") -> str:
+def sentence(prediction: Prediction) -> str:
     """The answer in plain words; for a refused slice its reason, since its probabilities mean nothing.
 
     That there is no evidence of a tumor is said only where P(tumor) stays below the operating point.
@@ -100,7 +101,7 @@ def sentence(prediction: "Prediction") -> str:
     return f"The model sees {'no evidence of a tumor' if no_tumor else f'evidence of {finding}'} ({probability})."
 
 
-def certainty(prediction: "Prediction", config: dict) -> list[tuple[str, str, str]]:
+def certainty(prediction: Prediction, config: dict) -> list[tuple[str, str, str]]:
     """How sure the answer is, to be shown beside it: (what, answer, what that answer is worth) each.
 
     `config` of the artefact: sensitivity and specificity are those of its test split, or, before that was measured, of

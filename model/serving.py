@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .artifact import EMBEDDED
 from .state import state_folder
 
 if TYPE_CHECKING:
@@ -159,8 +160,7 @@ def _may_be_promoted() -> bool:
 
 def _from_folder(folder: Path | None) -> Loaded:
     """The embedded weights if `folder` is None."""
-    from .classifier import EMBEDDED  # here: importing torch takes longer than opening the port
-    from .hub_failures import WeightsUnavailable
+    from .hub_failures import WeightsUnavailable  # here, as below: this import takes as long as opening the port
 
     folder = folder or EMBEDDED
     if not folder.is_dir():

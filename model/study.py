@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
-from .classifier import Prediction, doubts_about_answer
+from .prediction import Prediction, doubts_about_answer
 from .wording import many, percent
 
 FEWEST = 5  # judged slices; with fewer the study is doubtful: thick slices of 7 mm show a head about 20 times

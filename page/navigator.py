@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
+from model.prediction import Prediction
 from model.wording import percent
 
 from .pictures import thumbnail
 
 if TYPE_CHECKING:
-    from model.classifier import Prediction
-
     from .sittings import View
 
 THUMBNAIL = 160  # pixels: sharp on a phone's screen
@@ -42,7 +41,7 @@ def properties(view: "View", threshold: float) -> dict:
     }
 
 
-def said(prediction: "Prediction") -> str:
+def said(prediction: Prediction) -> str:
     """One slice's answer in a few words."""
     if prediction.status == "refused":
         return "refused"
@@ -50,7 +49,7 @@ def said(prediction: "Prediction") -> str:
     return f"{name} {percent(prediction.probabilities[prediction.label])}"
 
 
-def chart(predictions: Sequence["Prediction"], threshold: float) -> str:
+def chart(predictions: Sequence[Prediction], threshold: float) -> str:
     """Each slice a column, the probabilities of the tumors stacked in it; a refused slice is a gap.
 
     What is left above the stack is the probability of no tumor, and the dashed line the operating point.
@@ -100,11 +99,11 @@ def suspects(view: "View", suspicious: Sequence[int]) -> str:
     return f'<h3>Most suspicious first</h3><div class="suspects">{buttons}</div>'
 
 
-def _tumor(prediction: "Prediction") -> str:
+def _tumor(prediction: Prediction) -> str:
     return f"tumor {percent(prediction.tumor_probability)}"
 
 
-def _tone(prediction: "Prediction") -> str:
+def _tone(prediction: Prediction) -> str:
     """The tumor whose color marks the slice, if one is seen in it."""
     return prediction.likeliest_tumor if prediction.sees_tumor else ""
 

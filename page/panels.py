@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from model import DISPLAY_NAMES, report
+from model.prediction import BLANK, Prediction
 from model.wording import many, percent
 
 from . import cards, texts
 
 if TYPE_CHECKING:
     from model.cases import Case
-    from model.classifier import Prediction
 
 Fact = tuple[str, str, str]  # what, answer, what that answer is worth
 
@@ -24,7 +24,7 @@ SKELETON = (  # as `_both` builds it: the browser then changes what is there, an
 )
 
 
-def of_slice(prediction: "Prediction", config: dict, notes: Sequence[str] = (), below: str = "") -> str:
+def of_slice(prediction: Prediction, config: dict, notes: Sequence[str] = (), below: str = "") -> str:
     """The two panels of one slice; `config` of the artefact, `notes` on its file, `below` the classification."""
     status = status_of_input(prediction)
     says = cards.remedy(prediction.about_slice) if status == "refused" else prediction.about_slice
@@ -57,7 +57,7 @@ def of_study(case: "Case", config: dict, below: str = "") -> str:
     return _both(judged, _doubt(study.reason) + bars(study.probabilities) + _facts(tumor) + below)
 
 
-def status_of_input(prediction: "Prediction") -> str:
+def status_of_input(prediction: Prediction) -> str:
     """Of the slice as an input, whatever the answer: accepted, doubtful or refused."""
     if prediction.status == "refused":
         return "refused"
@@ -74,10 +74,8 @@ def bars(probabilities: dict[str, float]) -> str:
     return f'<div class="bars" role="group" aria-label="Calibrated probabilities">{rows}</div>'
 
 
-def measured(prediction: "Prediction", limits: dict) -> list[Fact]:
+def measured(prediction: Prediction, limits: dict) -> list[Fact]:
     """What the slice was judged by; `limits`: "refusal" of config.json. A blank one is refused before that."""
-    from model.classifier import BLANK  # here, since it imports torch, which takes longer than opening the port
-
     if prediction.about_slice == BLANK:
         return []
     below, doubtful = percent(limits["refused_below"]), percent(limits["doubtful_below"])

@@ -2,18 +2,15 @@
 
 import html
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR, overlay
+from model.prediction import Prediction
 from model.wording import percent
 
 from . import inline, texts
-
-if TYPE_CHECKING:
-    from model.classifier import Prediction
 
 EXACT = {"format": "PNG", "compress_level": 1}  # of a single picture: twice the bytes of level 6, a fifth of its time
 QUICK = {"format": "JPEG", "quality": 95, "subsampling": 0}  # in a volume: half the bytes, at every step
@@ -29,7 +26,7 @@ LEGEND = f"""<p class="legend"><span>no evidence</span>
 CORNERS = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/></svg>'
 
 
-def figures(pixels: np.ndarray, name: str, prediction: "Prediction | None" = None, in_volume: bool = False) -> dict:
+def figures(pixels: np.ndarray, name: str, prediction: Prediction | None = None, in_volume: bool = False) -> dict:
     """What `TEMPLATE` shows: a slice and, beside it, the same with the evidence of each tumor to choose from.
 
     The likeliest tumor's is chosen if a tumor is seen, else none. Of what was refused there is no evidence, and before
@@ -63,7 +60,7 @@ def data_uri(image: Image.Image, **options) -> str:
     return inline.address(buffer.getvalue(), Image.MIME[options["format"]])
 
 
-def peak(prediction: "Prediction", tumor: str, shape: tuple[int, int]) -> tuple[float, float]:
+def peak(prediction: Prediction, tumor: str, shape: tuple[int, int]) -> tuple[float, float]:
     """(from the left, from the top), shares in 0..1 of a slice of `shape`, where a tumor's evidence is strongest."""
     share, window = prediction.evidence[CLASSES.index(tumor)], prediction.window
     row, column = np.unravel_index(share.argmax(), share.shape)
@@ -80,7 +77,7 @@ def _figure(element_id: str, title: str, pictures: str) -> str:
     )
 
 
-def _layers(pixels: np.ndarray, name: str, prediction: "Prediction") -> str:
+def _layers(pixels: np.ndarray, name: str, prediction: Prediction) -> str:
     """Each tumor's evidence; of them the one that is chosen is shown, and "as answered" is `.answer`."""
     drawn = ""
     for tumor in TUMORS:
@@ -97,7 +94,7 @@ def _layers(pixels: np.ndarray, name: str, prediction: "Prediction") -> str:
     return drawn + unseen
 
 
-def _controls(prediction: "Prediction") -> str:
+def _controls(prediction: Prediction) -> str:
     """Whose evidence is shown, and how strongly. The browser keeps what was chosen from slice to slice."""
     choices = [("answer", "as answered", "")]
     choices += [(name, DISPLAY_NAMES[name], percent(prediction.probabilities[name])) for name in TUMORS]

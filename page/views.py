@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from model import report
+from model.prediction import Prediction
 from model.scans import Scan, Unreadable
 from model.wording import many
 
@@ -16,7 +17,7 @@ from . import batch, cards, navigator, panels, pictures, report_link, texts
 from .sittings import Look, View
 
 if TYPE_CHECKING:
-    from model.classifier import Prediction, TumorClassifier
+    from model.classifier import TumorClassifier
 
 AWAY = "away"  # out of sight, but still there: sorted and scrolled as it was left
 
@@ -114,7 +115,7 @@ def no_model(name: str) -> dict:
 
 
 def _answer(
-    prediction: "Prediction",
+    prediction: Prediction,
     name: str,
     classifier: "TumorClassifier",
     origin: str = "",

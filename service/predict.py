@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from model import report, scans
 from model.cases import ANSWERED, Case, classify
+from model.prediction import Prediction
 from model.scans import isolated
 from model.scans.kinds import ENOUGH, Unrecognized, kind_of
 from model.serving import ModelMissing, ServedModel
@@ -22,7 +23,7 @@ from .problems import Problem, documented
 from .schemas import Scan
 
 if TYPE_CHECKING:
-    from model.classifier import Prediction, TumorClassifier
+    from model.classifier import TumorClassifier
 
 MAX_FILES = 1000  # in one request: a whole series, loose
 IN_MEMORY = 2**20  # bytes: up to here a file never touches the disk
@@ -115,7 +116,7 @@ def _source(file: UploadFile, path: Path) -> bytes | Path:
     return path
 
 
-def _evidence(prediction: "Prediction") -> dict:
+def _evidence(prediction: Prediction) -> dict:
     """Schema `Evidence`."""
     maps = prediction.evidence.astype(float).round(DIGITS).tolist()
     return {"window": prediction.window._asdict(), "maps": dict(zip(prediction.probabilities, maps, strict=True))}

@@ -7,8 +7,7 @@ import numpy as np
 from PIL import Image
 
 from model import graph
-from model.artifact import read_config, read_graph
-from model.classifier import EMBEDDED
+from model.artifact import EMBEDDED, read_config, read_graph
 from model.preprocess import frame
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from model import CLASSES
-from model.classifier import Prediction
+from model.prediction import Prediction
 from model.preprocess import Window
 
 

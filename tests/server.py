@@ -15,8 +15,8 @@ import pytest
 import torch
 from gradio_client import Client, handle_file
 
-from model.artifact import CONFIG, make_config, read_config, write_config
-from model.classifier import EMBEDDED, TumorClassifier
+from model.artifact import CONFIG, EMBEDDED, make_config, read_config, write_config
+from model.classifier import TumorClassifier
 from model.preprocess import SERVING_MARGIN
 from training.brain_detector import BrainDetector
 from training.export.export import write

@@ -11,7 +11,8 @@ import torch
 
 from model import CLASSES, NO_TUMOR
 from model.artifact import FILES, DamagedWeights, read_config, write_config
-from model.classifier import Prediction, RawOutputs, TumorClassifier
+from model.classifier import RawOutputs, TumorClassifier
+from model.prediction import Prediction
 from model.preprocess import Window
 from tests.server import write_random_weights
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from model.artifact import FILES, TRAINED
-from model.classifier import EMBEDDED, RawOutputs, TumorClassifier
+from model.artifact import EMBEDDED, FILES, TRAINED
+from model.classifier import RawOutputs, TumorClassifier
 from model.graph import OPERATORS, PROBE, PROBE_DEPTH, open_session, with_unsigned_weights
 from tests.server import REPOSITORY
 from training.brain_detector import BrainDetector

@@ -15,8 +15,8 @@ import pytest
 from huggingface_hub import constants, snapshot_download
 
 from model import pins
-from model.artifact import CONFIG, FILES, OURS, make_config
-from model.classifier import EMBEDDED, TumorClassifier
+from model.artifact import CONFIG, EMBEDDED, FILES, OURS, make_config
+from model.classifier import TumorClassifier
 from model.hub import fetch, find_weights
 from model.hub_failures import WeightsUnavailable, why
 from tests.server import REPOSITORY, write_random_weights

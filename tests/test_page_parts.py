@@ -18,7 +18,7 @@ import app
 from model import CLASSES, overlay
 from model.artifact import make_config
 from model.cases import NO_ANSWER, Case
-from model.classifier import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE
+from model.prediction import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE
 from model.scans import Scan
 from model.serving import ModelMissing, Origin
 from page import batch, cards, navigator, panels, pictures, texts

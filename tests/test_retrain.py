@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.artifact import read_config
-from model.classifier import EMBEDDED
+from model.artifact import EMBEDDED, read_config
 from tests.server import write_random_weights
 from training import own_images
 from training.conformal import COVERAGE, LESS, affordable_coverage, fit_prediction_set

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from model import classifier as classifier_module
-from model import pins
+from model import pins, serving
 from model.artifact import CONFIG, FILES
 from model.serving import ModelMissing, Origin, ServedModel, promoted_folder
 from tests.server import REPOSITORY, change_config, write_random_weights
@@ -44,7 +43,7 @@ def embedded(named_weights, tmp_path, monkeypatch) -> Path:
     for name in ("WEIGHTS", "MODEL_REPO", "MODEL_REVISION"):
         monkeypatch.delenv(name, raising=False)
     folder = named_weights(tmp_path / "embedded", "embedded")
-    monkeypatch.setattr(classifier_module, "EMBEDDED", folder)
+    monkeypatch.setattr(serving, "EMBEDDED", folder)
     return folder
 
 

@@ -13,7 +13,8 @@ import yaml
 from gradio_client import Client
 from huggingface_hub import HfApi, hf_hub_download
 
-from model.classifier import EMBEDDED, TumorClassifier
+from model.artifact import EMBEDDED
+from model.classifier import TumorClassifier
 from model.scans import read
 from page import examples
 from tests.server import START_SECONDS, ask

@@ -5,7 +5,7 @@ import pytest
 
 from model import CLASSES, NO_TUMOR
 from model.artifact import UNCALIBRATED_STUDY
-from model.classifier import NO_BRAIN, TOO_STRANGE, Prediction
+from model.prediction import NO_BRAIN, TOO_STRANGE, Prediction
 from model.preprocess import Window
 from model.study import SHOWN, judge_study, peaks, pooled_odds, study_probabilities
 

@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from model import CLASSES, marks, scans
-from model.classifier import EMBEDDED, TumorClassifier
+from model.artifact import EMBEDDED
+from model.classifier import TumorClassifier
 from model.scans import Scan
 from model.scans.planes import planes
 

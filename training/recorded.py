@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from model.artifact import FILES
-from model.classifier import Prediction, TumorClassifier
+from model.classifier import TumorClassifier
+from model.prediction import Prediction
 from model.scans import read
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

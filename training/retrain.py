@@ -25,8 +25,8 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from model.artifact import FILES, read_config, write_config
-from model.classifier import EMBEDDED, TumorClassifier
+from model.artifact import EMBEDDED, FILES, read_config, write_config
+from model.classifier import TumorClassifier
 from model.hub import find_weights
 
 from . import guards

@@ -11,7 +11,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR, overlay
 from model.cases import Case
-from model.classifier import Prediction
+from model.prediction import Prediction
 from model.wording import percent
 
 from . import words

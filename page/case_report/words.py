@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from model import CLASSES, DISPLAY_NAMES, report
 from model.cases import Case
-from model.classifier import Prediction, TumorClassifier
+from model.classifier import TumorClassifier
+from model.prediction import Prediction
 from model.serving import Origin
 from model.wording import many, percent
 
