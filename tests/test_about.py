@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from model import scans
+from model.artifact import read_config, write_config
 from model.serving import Origin
 from page.about import SECTIONS, about
 from page.about.data import NAMES
@@ -82,7 +83,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def shipped(weights):
     """config.json and metrics.json, with a reliability of its own."""
-    config, metrics = (json.loads((weights / name).read_text()) for name in ("config.json", "metrics.json"))
+    config, metrics = read_config(weights), json.loads((weights / "metrics.json").read_text())
     for section in ("test", "external"):
         metrics[section]["reliability"] = RELIABILITY
     return config, metrics
@@ -93,8 +94,8 @@ def render(shipped, tmp_path):
     """(metrics, config, origin) -> the parsed tab; what is not given is the shipped weights'."""
 
     def page_of(metrics=None, config=None, origin=ORIGIN):
-        for name, given, own in (("config.json", config, shipped[0]), ("metrics.json", metrics, shipped[1])):
-            (tmp_path / name).write_text(json.dumps(own if given is None else given))
+        write_config(tmp_path, config or shipped[0])
+        (tmp_path / "metrics.json").write_text(json.dumps(shipped[1] if metrics is None else metrics))
         return Page(about(tmp_path, origin))
 
     return page_of
@@ -400,8 +401,8 @@ def test_the_tab_and_the_report_import_neither_training_nor_what_a_page_need_not
 @pytest.fixture
 def drawn(browser, shipped, tmp_path):
     """The tab on a phone, with the project's own styles and script, its address below one that must not be loaded."""
-    for name, content in zip(("config.json", "metrics.json"), shipped, strict=True):
-        (tmp_path / name).write_text(json.dumps(content))
+    write_config(tmp_path, shipped[0])
+    (tmp_path / "metrics.json").write_text(json.dumps(shipped[1]))
     styles = "".join((REPOSITORY / name).read_text() for name in ("app.css", "page/volume.css", "page/about.css"))
     context = browser.new_context(viewport={"width": PHONE_WIDTH, "height": 844})
     page = context.new_page()

@@ -12,13 +12,13 @@ from tests.server import REPOSITORY
 
 LISTS = {  # who imports -> the list that is installed for it: requirements….txt; the longest path counts
     **{"app.py": "", "model": "", "page": "", "service": ""},
-    **{"model/parquet.py": "-batch", "training": "-training", "training/benchmark": "-benchmark"},
+    **{"model/parquet.py": "-batch", "training": "-training"},
     **{"docs": "-dev", "examples": "-dev", "tests": "-dev"},
 }
 OURS = {path.partition("/")[0].removesuffix(".py") for path in LISTS}
 OTHERWISE_CALLED = {"PIL": "pillow", "gdcm": "python-gdcm", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 NOT_IMPORTED = {  # by us, but by what we ask to do something, or from the command line
-    *("python-multipart", "onnx", "onnxscript", "pytest-playwright", "pytest-xdist", "ruff"),
+    *("python-multipart", "onnxscript", "pytest-playwright", "pytest-xdist", "ruff"),
 }
 
 

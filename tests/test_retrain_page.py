@@ -1,11 +1,11 @@
 """The administrator's tab, in a real browser."""
 
-import json
 import re
 
 import pytest
 from playwright.sync_api import expect
 
+from model.artifact import read_config
 from model.serving import ServedModel
 from service.retraining.jobs import Jobs
 from tests.browser import needs_chromium, photograph
@@ -55,7 +55,7 @@ def test_the_administrator_sees_the_candidate_and_promotes_it(visit, weights, st
 
         page.get_by_role("button", name="Promote").click()
         expect(page.locator("#job")).to_contain_text(re.compile("these weights answer now"))
-        assert json.loads((state / "promoted" / "config.json").read_text())["temperature"] == 2.0
+        assert read_config(state / "promoted")["temperature"] == 2.0
 
         page.get_by_role("button", name="Withdraw").click()
         expect(page.locator("#job")).to_contain_text("There is a candidate")

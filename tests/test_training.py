@@ -14,7 +14,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model import CLASSES
-from model.artifact import FILES
+from model.artifact import FILES, read_config
 from model.classifier import TumorClassifier
 from model.scans import read
 from tests.server import write_random_weights
@@ -60,7 +60,7 @@ def test_train_quantize_evaluate_predict_on_drawn_heads(settings, phantoms, tmp_
     folder = train.train(settings)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert {"test", "quantization", "training", "weights_sha256"} <= metrics.keys()
-    assert json.loads((folder / "config.json").read_text())["classes"] == list(CLASSES)
+    assert read_config(folder)["classes"] == list(CLASSES)
     assert str(tmp_path) not in (folder / "metrics.json").read_text()
     assert (folder / FILES["int8"]).stat().st_size < (folder / FILES["fp32"]).stat().st_size
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from model.artifact import CONFIG, OURS
+
 from .. import texts
 from . import certainty, data, elsewhere, failures, headline, mixed_up, shortcuts, volumes
 from .identity import identity, uses
@@ -20,7 +22,7 @@ from .visitors import visitors
 if TYPE_CHECKING:
     from model.serving import Origin
 
-CONFIG, METRICS = "config.json", "metrics.json"
+METRICS = "metrics.json"
 NOT_LIKE_OURS = "What was measured of these weights has another form than this page knows, so it is not shown."
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def about(folder: Path | None, origin: "Origin") -> str:
     """
     if folder is None or not origin.name:
         return _whole(paragraph(texts.MODEL_IS_MISSING))
-    config, metrics = (_read(folder / name) for name in (CONFIG, METRICS))
+    config, metrics = _read(folder / CONFIG, OURS), _read(folder / METRICS)
     told = [(section, _rendered(section, metrics, config)) for section in SECTIONS]
     links = "".join(f'<li><a href="#{one.anchor}">{one.short}</a></li>' for one, content in told if content)
     contents = f'<nav aria-label="On this page"><ul>{links}</ul></nav>'
@@ -85,11 +87,12 @@ def _rendered(section: Section, metrics: dict, config: dict) -> str:
         return paragraph(NOT_LIKE_OURS)
 
 
-def _read(file: Path) -> dict:
-    """A JSON file, its strings safe to be shown as they are; empty if it is not there, or none."""
+def _read(file: Path, part: str = "") -> dict:
+    """A JSON file, or its `part`, its strings safe to be shown as they are; empty if it is not there, or none."""
     try:
         content = _escaped(json.loads(file.read_text()))
-    except (OSError, ValueError, RecursionError):
+        content = content[part] if part else content
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
         return {}
     return content if isinstance(content, dict) else {}
 

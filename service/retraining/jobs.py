@@ -32,7 +32,17 @@ log = logging.getLogger(__name__)
 
 WORKER = f"{__package__}.worker"
 REPOSITORY = Path(__file__).parents[2]
-NEEDED = ("matplotlib", "onnxscript", "safetensors", "scipy", "sklearn", "tensorboard", "torch", "tqdm")  # by training alone
+# What training imports and serving does not
+NEEDED = (
+    "matplotlib",
+    "onnxscript",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "tensorboard",
+    "torch",
+    "tqdm",
+)  # by training alone
 MAX_STARTS = 3  # of one job: a process that is killed over and over lacks memory, not luck
 KEPT = 10  # jobs that have ended; each candidate is 10 MB
 
