@@ -21,7 +21,6 @@ with gr.Blocks() as blocks:
     gr.Markdown("Hello")
 blocks.launch(server_port=int(os.environ["PORT"]), quiet=True)
 """
-LIBRARIES = "import gradio, torch, sys; print('ready', flush=True); sys.stdin.read()"
 
 
 @contextmanager
@@ -72,12 +71,6 @@ def resident_mb(pids: list[int]) -> float:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         total += int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1])
     return total / 1024
-
-
-def rss_mb(pid: int) -> float:
-    """Resident set of one process, in MB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) / 1024
 
 
 def cpu_seconds(pids: list[int]) -> float:
