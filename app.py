@@ -388,9 +388,9 @@ def launch() -> None:
     sittings.sweep_forever(SWEEP_SECONDS)
     api = create_api(served, folder)
     if os.environ.get("ADMIN_TOKEN") and (HERE / "training").is_dir():  # a Space comes without it
-        from page.retraining import offer_retraining  # here: it locks files as Unix does, which serving need not
+        from service.retraining import offer  # here: it locks files as Unix does, which serving need not
 
-        offer_retraining(api, blocks, served)
+        offer(api, served, folder)
     gr.mount_gradio_app(
         api,
         blocks.queue(max_size=64),  # more waiting visitors are refused at once, with a sentence

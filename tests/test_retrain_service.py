@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -19,7 +20,7 @@ from service.retraining.jobs import MAX_STARTS, Jobs
 from service.retraining.promotion import sha256
 from service.retraining.routes import router
 from tests.retraining_jobs import PNG, candidate, stopped_job, zipped
-from tests.server import write_random_weights
+from tests.server import running_app, write_random_weights
 from training.phantoms import write_phantom_dataset
 
 TOKEN = "an-administrator-s-token"
@@ -362,3 +363,19 @@ def test_a_job_outlives_the_server_and_leaves_a_candidate_and_no_image(client, j
     assert {path.name for path in job.folder.iterdir()} == kept
     assert not [path for path in job.folder.rglob("*.png") if path.name[0].isdigit()]
     assert served.wait().folder == start  # nothing changes before it is promoted
+
+
+def test_a_started_server_promotes_what_an_earlier_one_left_and_takes_it_back(weights, state, tmp_path, monkeypatch):
+    monkeypatch.setenv("ADMIN_TOKEN", TOKEN)
+    served = ServedModel()
+    served.load()
+    job = candidate(Jobs(tmp_path / "state" / "retraining", served), tmp_path)
+    with running_app(tmp_path / "log", weights) as url, httpx.Client(base_url=url) as client:
+        assert client.post(f"retrain/{job.id}/promote").status_code == 401
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
+        assert [one["state"] for one in client.get("retrain").json()] == ["candidate"]
+        assert client.post(f"retrain/{job.id}/promote").json()["state"] == "promoted"
+        assert read_config(tmp_path / "state" / "promoted")["temperature"] == 2.0
+        assert client.get("model").json()["origin"]["name"] == served.origin.name
+        assert client.post(f"retrain/{job.id}/withdraw").json()["state"] == "candidate"
+        assert not (tmp_path / "state" / "promoted").exists()

@@ -18,13 +18,10 @@ class Administrator:
     token: bytes = field(repr=False)
     guesses: Guesses
 
-    def is_named_by(self, given: str, client: str) -> bool:
-        """Raises: Problem if `client` was wrong too often."""
-        return bool(given) and self.guesses.is_right(client, given.encode(errors="replace"), self.token)
-
     async def check(self, request: Request) -> None:
-        """A dependency of routes. Raises: Problem for anybody else."""
+        """A dependency of routes. Raises: Problem for anybody else, and for a client that was wrong too often."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.is_named_by(given.strip(), client_of(request.scope)):
+        given = given.strip().encode(errors="replace") if scheme.lower() == "bearer" else b""
+        if not given or not self.guesses.is_right(client_of(request.scope), given, self.token):
             detail = "Only the administrator may do this. Send the token as Authorization: Bearer TOKEN."
             raise Problem(401, "Token needed", detail, headers=ASK)

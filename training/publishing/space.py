@@ -12,7 +12,7 @@ from .push import KEPT, Upload
 ROOT = Path(__file__).parents[2]
 FILES_OF_ROOT = ("app.py", "app.css", "requirements.txt", "LICENSE")
 FOLDERS = ("model", "page", "service", "examples")
-LEFT_OUT = ("__pycache__", "retraining", "retraining.py", "make_examples.py")  # needs training/, or makes files only
+LEFT_OUT = ("__pycache__", "retraining", "make_examples.py")  # needs training/, or makes files only
 WEIGHTS = Path("model/weights")
 OF_WEIGHTS = (CONFIG, FILES["int8"], "metrics.json")  # what of the embedded weights is served; the rest is the card
 MARKER = "model/classifier.py"  # a Space that has it is one of ours
