@@ -169,7 +169,7 @@ def test_one_bad_file_costs_one_entry(slices, tmp_path):
 
 def test_a_series_of_another_kind_is_refused_once(slices, tmp_path):
     (entry,) = scans.read_all(written(tmp_path, series(slices, Modality="CT")))
-    assert entry.name == "IM0000 and 4 more" and "CT scan" in entry.reason
+    assert entry.name == "IM0000 and 4 more" and "modality CT" in entry.reason
 
 
 # one file with many slices
@@ -239,7 +239,7 @@ def test_of_several_series_in_a_zip_each_is_an_entry_and_one_file_gives_the_long
     (file,) = written(tmp_path, [zipped(files)], ["all.zip"])
     first, second, refused = scans.read_all([file])
     assert [len(first.slices), len(second.slices)] == [2, 4]
-    assert first.name == "all.zip: IM0 and 1 more" and "a report" in refused.reason
+    assert first.name == "all.zip: IM0 and 1 more" and "modality SR" in refused.reason
     longest = scans.read(file)
     assert_shows(longest, slices[:4])
     assert "2 scans" in longest.doubts[0]
