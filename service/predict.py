@@ -18,7 +18,7 @@ from model.scans import isolated
 from model.scans.kinds import ENOUGH, Unrecognized, kind_of
 from model.serving import ModelMissing, ServedModel
 
-from .intake import Intake
+from .limits import UploadRoute
 from .problems import Problem, documented
 from .schemas import Scan
 
@@ -47,7 +47,7 @@ REFUSALS = documented(
 
 def router(served: ServedModel, folder: Path | None) -> APIRouter:
     """The route; files too large for memory lie in `folder` (default: the system's) while they are read."""
-    routes = APIRouter(route_class=Intake)
+    routes = APIRouter(route_class=UploadRoute)
 
     @routes.post(
         "/predict",
@@ -71,7 +71,9 @@ def router(served: ServedModel, folder: Path | None) -> APIRouter:
         async def is_wanted() -> bool:
             return not await request.is_disconnected()
 
-        answers = await request.app.state.seats.work(lambda: _answer(classifier, files, evidence, folder), is_wanted)
+        answers = await request.app.state.admission.work(
+            lambda: _answer(classifier, files, evidence, folder), is_wanted
+        )
         return Response(status_code=CLIENT_IS_GONE) if answers is None else JSONResponse(answers)
 
     return routes

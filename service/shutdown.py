@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .bodies import CLOSE, Body
+from .limits import CLOSE, Body
 from .problems import Problem
 
 PATIENCE = 25  # seconds for what is under way: the largest upload, read and classified; systemd and Docker wait longer

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from gradio_client import Client
 
-from service.bodies import MAX_BODY
+from service.limits import MAX_BODY
 from tests.regressions.valid import VALID
 from tests.server import REPOSITORY, START_SECONDS, ask, free_port, start_app, wait_for_port
 

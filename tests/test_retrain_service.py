@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from model.artifact import CONFIG, read_config
 from model.serving import ServedModel, promoted_folder
 from service import problems
-from service.password import GUESSES, Guesses
+from service.guard import GUESSES, Guesses
 from service.retraining import jobs as jobs_module
 from service.retraining import worker
 from service.retraining.access import Administrator

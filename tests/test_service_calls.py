@@ -6,8 +6,8 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from service import calls
-from service.calls import CheckCalls
+from service import guard
+from service.guard import CheckCalls
 from tests.test_service_predict import problem_of
 
 CALL = "/gradio_api/queue/join"
@@ -53,10 +53,10 @@ def test_what_is_nested_too_deeply_is_refused(client):
 
 
 def test_calls_and_uploads_are_bounded_whether_they_say_their_size_or_not(client, monkeypatch):
-    monkeypatch.setattr(calls, "MAX_CALL", 100)
+    monkeypatch.setattr(guard, "MAX_CALL", 100)
     problem_of(client.post(CALL, content=bytes(101)), 413)
     problem_of(client.post(CALL, content=iter([bytes(60), bytes(60)])), 413)
-    monkeypatch.setattr(calls, "MAX_UPLOAD", 1000)
+    monkeypatch.setattr(guard, "MAX_UPLOAD", 1000)
     assert client.post("/gradio_api/upload", content=bytes(1000)).json() == 1000
     problem_of(client.post("/gradio_api/upload", content=bytes(1001)), 413)
     assert client.post("/gradio_api/upload", content=iter([bytes(600), bytes(600)])).status_code == 413

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api import create_api
-from service.doors import API
-from service.password import GUESSES, GUESSES_PER_SECOND, SHORTEST, AskForPassword, Guesses
+from service.guard import API, GUESSES, GUESSES_PER_SECOND, SHORTEST, AskForPassword, Guesses
 from service.problems import Problem
 from tests.in_process import finished, send
 from tests.test_service_limits import Clock

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import bodies, rates, seats
-from service.bodies import IDLE_SECONDS, SLOWEST, Body
+from service import limits
+from service.admission import UNIT_BYTES, Admission
+from service.limits import IDLE_SECONDS, SLOWEST, Body, RateLimit, client_of
 from service.problems import Problem
-from service.rates import RateLimit, client_of
-from service.seats import SEAT_BYTES, Seats
 from tests.in_process import finished
 from tests.test_service_predict import problem_of
 
@@ -52,7 +51,7 @@ def test_whoever_waits_as_long_as_told_is_let_in_and_not_a_moment_before(pauses)
 
 
 def test_clients_do_not_share_their_rate_and_are_forgotten_in_time(monkeypatch):
-    monkeypatch.setattr(rates, "MAX_CLIENTS", 3)
+    monkeypatch.setattr(limits, "MAX_CLIENTS", 3)
     limit = RateLimit(1, 1, Clock())
     for client in "abcd":
         assert limit.wait_seconds(client) == 0
@@ -66,8 +65,8 @@ def test_a_client_is_an_address_or_a_network_of_ipv6():
 
 
 def test_whoever_sends_too_fast_is_told_when_to_go_on(api, monkeypatch):
-    monkeypatch.setattr(rates, "BURST", 3)
-    monkeypatch.setattr(rates, "PER_SECOND", 0.001)
+    monkeypatch.setattr(limits, "BURST", 3)
+    monkeypatch.setattr(limits, "PER_SECOND", 0.001)
     assert [api.post("/predict", json={}).status_code for _ in range(3)] == [415] * 3
     response = api.post("/predict", json={})
     assert response.headers["retry-after"] in problem_of(response, 429)["detail"]
@@ -76,60 +75,60 @@ def test_whoever_sends_too_fast_is_told_when_to_go_on(api, monkeypatch):
     assert api.get("/healthz").status_code == 200
 
 
-def test_seats_are_refused_when_taken_with_the_time_that_those_before_need():
-    house = Seats(seats=2, workers=1)
-    house.seconds = 7.0
-    with seated(house), seated(house):
-        with pytest.raises(Problem) as refused, seated(house):
+def test_a_request_is_refused_when_full_with_the_time_that_those_before_need():
+    admission = Admission(capacity=2, workers=1)
+    admission.seconds = 7.0
+    with admitted(admission), admitted(admission):
+        with pytest.raises(Problem) as refused, admitted(admission):
             pass
         assert refused.value.status_code == 503 and refused.value.headers["Retry-After"] == "14"
-    with seated(house):
-        assert house.wait_seconds == 7
+    with admitted(admission):
+        assert admission.wait_seconds == 7
 
 
 @contextmanager
-def seated(house: Seats, body_bytes: int = 0) -> Iterator[None]:
-    """A request in the house of which all has come."""
-    with house.taking() as take:
+def admitted(admission: Admission, body_bytes: int = 0) -> Iterator[None]:
+    """A request in the admission of which all has come."""
+    with admission.taking() as take:
         take(body_bytes, True)
         yield
 
 
-def test_large_bodies_take_more_seats_and_one_alone_always_finds_room():
-    house = Seats(seats=3)
-    with seated(house, SEAT_BYTES), pytest.raises(Problem), seated(house, SEAT_BYTES):
+def test_large_bodies_take_more_capacity_and_one_alone_always_finds_room():
+    admission = Admission(capacity=3)
+    with admitted(admission, UNIT_BYTES), pytest.raises(Problem), admitted(admission, UNIT_BYTES):
         pass
-    with seated(house, 100 * SEAT_BYTES):
+    with admitted(admission, 100 * UNIT_BYTES):
         pass
 
 
-def test_as_many_small_requests_find_room_as_there_are_seats():
-    house = Seats()
+def test_as_many_small_requests_find_room_as_there_is_capacity_for():
+    admission = Admission()
     with ExitStack() as stack:
-        for _ in range(house.seats):
-            stack.enter_context(seated(house, SEAT_BYTES - 1))
+        for _ in range(admission.capacity):
+            stack.enter_context(admitted(admission, UNIT_BYTES - 1))
 
 
-@given(arrivals=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * SEAT_BYTES), st.booleans()), max_size=40))
+@given(arrivals=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * UNIT_BYTES), st.booleans()), max_size=40))
 def test_what_has_come_of_all_bodies_never_takes_more_than_there_is_and_is_given_back(arrivals):
-    house, held = Seats(seats=4), [0] * 6
+    admission, held = Admission(capacity=4), [0] * 6
     with ExitStack() as stack:
-        takes = [stack.enter_context(house.taking()) for _ in held]
+        takes = [stack.enter_context(admission.taking()) for _ in held]
         for request, more, is_whole in arrivals:
             with suppress(Problem):
                 takes[request](held[request] + more, is_whole)
                 held[request] += more
-            assert sum(min(4 * SEAT_BYTES, one) for one in held) <= 4 * SEAT_BYTES
-    with seated(house, 4 * SEAT_BYTES):
+            assert sum(min(4 * UNIT_BYTES, one) for one in held) <= 4 * UNIT_BYTES
+    with admitted(admission, 4 * UNIT_BYTES):
         pass
 
 
-def test_who_only_opens_a_request_takes_no_seat():
-    house = Seats(seats=1)
-    with house.taking(), house.taking() as take, seated(house):
+def test_who_only_opens_a_request_takes_no_capacity():
+    admission = Admission(capacity=1)
+    with admission.taking(), admission.taking() as take, admitted(admission):
         with pytest.raises(Problem):
             take(1, False)
-        assert house.wait_seconds == house.seconds / house.workers
+        assert admission.wait_seconds == admission.seconds / admission.workers
 
 
 @given(arrivals=st.lists(st.tuples(st.integers(0, IDLE_SECONDS), st.integers(0, 2 * SLOWEST)), max_size=30))
@@ -143,7 +142,7 @@ def test_a_body_is_refused_when_it_is_slower_than_the_slowest_line(arrivals):
 
     body, waited, taken = Body(receive), 0, 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bodies, "monotonic", clock)
+        patch.setattr(limits, "monotonic", clock)
         for pause, size in arrivals:
             waited, taken = waited + pause, taken + size
             if waited > IDLE_SECONDS + taken / SLOWEST:
@@ -155,7 +154,7 @@ def test_a_body_is_refused_when_it_is_slower_than_the_slowest_line(arrivals):
 
 
 def test_work_is_done_in_turn_and_not_for_those_who_left():
-    house, begun, most_at_once = Seats(workers=1), [], []
+    admission, begun, most_at_once = Admission(workers=1), [], []
 
     async def work(number: int, stays: bool):
         async def is_wanted():
@@ -163,10 +162,10 @@ def test_work_is_done_in_turn_and_not_for_those_who_left():
 
         def job():
             begun.append(number)
-            most_at_once.append(house._turn.borrowed_tokens)
+            most_at_once.append(admission._turn.borrowed_tokens)
             return number
 
-        return await house.work(job, is_wanted)
+        return await admission.work(job, is_wanted)
 
     async def all_at_once():
         return await asyncio.gather(*(work(number, number != 1) for number in range(4)))
@@ -176,8 +175,8 @@ def test_work_is_done_in_turn_and_not_for_those_who_left():
 
 
 def test_the_waiting_time_follows_what_requests_really_take(monkeypatch):
-    house, now = Seats(workers=1), Clock()
-    monkeypatch.setattr(seats.time, "perf_counter", now)
+    admission, now = Admission(workers=1), Clock()
+    monkeypatch.setattr("service.admission.time.perf_counter", now)
 
     async def is_wanted():
         return True
@@ -187,15 +186,15 @@ def test_the_waiting_time_follows_what_requests_really_take(monkeypatch):
 
     async def many():
         for _ in range(60):
-            await house.work(job, is_wanted)
+            await admission.work(job, is_wanted)
 
     finished(many())
-    assert house.seconds == pytest.approx(4, rel=0.01)
+    assert admission.seconds == pytest.approx(4, rel=0.01)
 
 
-def test_a_full_house_says_so(api):
-    house = api.app.state.seats
-    with seated(house, house.seats * SEAT_BYTES):
+def test_a_full_server_says_so(api):
+    admission = api.app.state.admission
+    with admitted(admission, admission.capacity * UNIT_BYTES):
         response = api.post("/predict", files={"files": b"x"})
     assert response.headers["retry-after"] in problem_of(response, 503)["detail"]
     problem_of(api.post("/predict", files={"files": b"x"}), 415)

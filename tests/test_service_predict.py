@@ -12,7 +12,7 @@ from model.classifier import TumorClassifier
 from model.scans import read
 from model.scans.limits import MAX_NAME
 from model.serving import ServedModel
-from service import bodies
+from service import limits
 from service.api import create_api
 from service.predict import DIGITS, EXAMPLES, IN_MEMORY
 from service.problems import Problem
@@ -122,7 +122,7 @@ def test_what_is_no_form_with_files_is_refused(api):
 
 
 def test_too_large_a_body_is_refused_by_its_length_or_when_it_has_grown(api, monkeypatch):
-    monkeypatch.setattr(bodies, "MAX_BODY", 1000)
+    monkeypatch.setattr(limits, "MAX_BODY", 1000)
     assert "MB" in problem_of(send(api, ("a.png", PNG)), 413)["detail"]
     form = {"Content-Type": "multipart/form-data; boundary=B"}
     head = b'--B\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
@@ -133,9 +133,9 @@ def test_an_upload_that_stalls_is_given_up(monkeypatch):
     async def nothing_more_comes():
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.01)
     with pytest.raises(Problem) as given_up:
-        finished(bodies.Body(nothing_more_comes)())
+        finished(limits.Body(nothing_more_comes)())
     assert given_up.value.status_code == 408 and "connection" in given_up.value.detail
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from service import rates
+from service import limits
 from service.api import create_api
 from tests.regressions.valid import VALID
 
@@ -17,7 +17,7 @@ OPERATIONS = [("POST", "/predict"), ("GET", "/model"), ("GET", "/healthz"), ("GE
 @pytest.fixture(scope="module")
 def schema(served):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rates, "BURST", 10**6)  # it asks faster than anybody may
+        patch.setattr(limits, "BURST", 10**6)  # it asks faster than anybody may
         yield schemathesis.openapi.from_asgi("/openapi.json", create_api(served))
 
 

@@ -10,15 +10,13 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from service import bodies, shutdown
-from service.bodies import IDLE_SECONDS, MAX_BODY
-from service.calls import MAX_UPLOAD, UPLOAD, CheckCalls
-from service.doors import API
-from service.password import Guesses
+from service import limits, shutdown
+from service.admission import CAPACITY
+from service.guard import API, MAX_UPLOAD, UPLOAD, CheckCalls, Guesses
+from service.limits import IDLE_SECONDS, MAX_BODY
 from service.problems import install
 from service.retraining.access import Administrator
 from service.retraining.routes import router
-from service.seats import SEATS
 from tests.load.clients import BOUNDARY, form, post
 from tests.server import ask
 from tests.test_service_limits import Clock
@@ -27,7 +25,7 @@ from tests.test_service_shutdown import PATIENCE, REQUEST, half_a_request, runni
 
 TOKEN = b"an-administrator-s-token"
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-LARGE, SMALL = 7, SEATS  # requests: their promised bodies, and that they were opened, once took all seats
+LARGE, SMALL = 7, CAPACITY  # requests: their promised bodies, and that they were opened, once took all there was
 
 
 def begun(path: str, promised: int) -> bytes:
@@ -48,7 +46,7 @@ def trickling(port: int, path: str, promised: int, clients: int) -> Iterator[lis
 
 
 def test_requests_that_trickle_leave_the_service_answering(served, monkeypatch):
-    monkeypatch.setattr(bodies, "IDLE_SECONDS", PATIENCE)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", PATIENCE)
     with (
         running(served) as (server, port, _),
         trickling(port, "/predict", MAX_BODY, LARGE),
@@ -68,8 +66,8 @@ def test_uploads_of_the_page_that_trickle_leave_it_answering(app_server, client,
 
 
 def test_a_request_that_trickles_for_too_long_is_refused_and_its_connection_closed(served, monkeypatch):
-    monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(bodies, "DISCARD_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "DISCARD_SECONDS", 0.1)
     with running(served) as (_, port, _), trickling(port, "/predict", MAX_BODY, 1) as (connection,):
         answer = all_of(connection)
     assert answer.startswith(b"HTTP/1.1 408") and b"connection: close" in answer.lower()
@@ -99,7 +97,7 @@ def test_whoever_does_not_ask_is_hung_up_on_but_nobody_who_asked(served, monkeyp
 def slow(monkeypatch):
     """A body that comes a byte at a time, each just before it would have stalled."""
     clock = Clock()
-    monkeypatch.setattr(bodies, "monotonic", clock)
+    monkeypatch.setattr(limits, "monotonic", clock)
 
     def content(start: bytes = b""):
         yield start

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from model.serving import ModelMissing, ServedModel
 from model.state import state_folder
-from service.password import secret
+from service.guard import secret
 
 from .access import Administrator
 from .jobs import Jobs

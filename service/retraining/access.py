@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from service.password import Guesses
+from service.guard import Guesses
+from service.limits import client_of
 from service.problems import Problem
-from service.rates import client_of
 
 ASK = {"WWW-Authenticate": 'Bearer realm="retraining"'}
 

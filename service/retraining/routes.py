@@ -18,7 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 
 from model.serving import ModelMissing
-from service.bodies import Body
+from service.limits import Body
 from service.problems import Problem, documented
 
 from .access import Administrator

@@ -1,4 +1,4 @@
-"""How many requests are in the house: each takes seats as it comes, and waits for its turn, or for another time."""
+"""Admission control: queue a request, or refuse it with 503 and Retry-After."""
 
 import os
 import time
@@ -13,19 +13,19 @@ from model.wording import many
 
 from .problems import Problem, whole_seconds
 
-SEATS = 64  # for requests under way or waiting: a second's work in single slices, and as many as wait for the page
-SEAT_BYTES = 16 * 2**20  # that take one seat: all that came and wait together hold up to a gigabyte
+CAPACITY = 64  # for requests under way or waiting: a second's work in single slices, and as many as wait for the page
+UNIT_BYTES = 16 * 2**20  # of a body that take one unit: all that wait together hold up to a gigabyte
 MARGIN = 1  # workers more than cores, so that the cores have work while a file is being read in another process
 FIRST_GUESS = 0.1  # seconds that a request takes, until some were measured
 WEIGHT = 0.1  # of the last request in the mean: about ten back
 Answer = TypeVar("Answer")
 
 
-class Seats:
-    """The requests in the house, of which as many work at once as there are cores."""
+class Admission:
+    """The requests under way or waiting, of which as many work at once as there are cores."""
 
-    def __init__(self, seats: int = SEATS, workers: int | None = None):
-        self.seats, self.workers = seats, workers or (os.cpu_count() or 1) + MARGIN
+    def __init__(self, capacity: int = CAPACITY, workers: int | None = None):
+        self.capacity, self.workers = capacity, workers or (os.cpu_count() or 1) + MARGIN
         self.seconds = FIRST_GUESS  # that a request takes, a running mean
         self._taken, self._requests = 0.0, 0
         self._turn: anyio.CapacityLimiter | None = None  # made in the event loop
@@ -34,15 +34,15 @@ class Seats:
     def taking(self) -> Iterator[Callable[[int, bool], None]]:
         """Hold, for one request, what it takes by calling this with the bytes that have come, and whether it is whole.
 
-        What has come takes its share of a seat, and a whole request whole seats: who only promises to send takes none.
+        What has come takes its share of a unit, and a whole request whole units: who only promises to send takes none.
         The call raises: Problem if that is not free.
         """
         held, requests = 0.0, 0
 
         def take(body_bytes: int, is_whole: bool) -> None:
             nonlocal held, requests
-            needed = min(self.seats, 1 + body_bytes // SEAT_BYTES if is_whole else body_bytes / SEAT_BYTES)
-            if self._taken - held + needed > self.seats:
+            needed = min(self.capacity, 1 + body_bytes // UNIT_BYTES if is_whole else body_bytes / UNIT_BYTES)
+            if self._taken - held + needed > self.capacity:
                 wait = self.wait_seconds
                 others = many(self._requests, "request")
                 detail = f"The server is full, with {others} to answer. Send yours again in {whole_seconds(wait)} s."
@@ -59,7 +59,7 @@ class Seats:
 
     @property
     def wait_seconds(self) -> float:
-        """How long all that are in the house now will take, by how long the last ones took."""
+        """How long all that are here now will take, by how long the last ones took."""
         return self._requests * self.seconds / self.workers
 
     async def work(self, job: Callable[[], Answer], is_wanted: Callable[[], Awaitable[bool]]) -> Answer | None:
