@@ -125,8 +125,10 @@ def _lines(gray: np.ndarray, ellipse: tuple[float, float, float, float]) -> tupl
     row, places = start // stride, np.arange(len(start))
     following = np.full(len(start), -1)
     for rows in (1, 2):
-        first = np.minimum(np.searchsorted(stop, start + rows * stride), len(start) - 1)
-        overlaps = (start[first] <= stop + rows * stride) & (row[first] == row + rows) & (following < 0)
+        below = start + rows * stride
+        first = np.minimum(np.searchsorted(stop, below), len(start) - 1)
+        overlaps = (stop[first] >= below) & (start[first] <= stop + rows * stride) & (row[first] == row + rows)
+        overlaps &= following < 0
         following[overlaps] = first[overlaps]
     root = places.copy()
     linked = np.flatnonzero(following >= 0)[::-1]

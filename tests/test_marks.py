@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from model import scans
 from model.cases import classify
-from model.marks import DRAWN_ON, has_color, has_lines
+from model.marks import DRAWN_ON, has_color, has_lines, signs_of_lines
 from model.scans import Scan
 from model.scans.planes import planes
 from tests.dicom_files import dicom
@@ -152,6 +152,16 @@ def test_a_tinted_slice_is_not_drawn_on():
     plain = PLAIN[EXAMPLES / "no_tumor_axial_t1.png"].astype(float)
     film = np.stack((plain * 0.6, plain * 0.8, plain), axis=2).astype(np.uint8)
     assert not has_color(film)
+
+
+def test_a_run_belongs_to_a_line_only_where_it_touches_it():
+    y, x = np.mgrid[0:64, 0:64]
+    head = np.where((y - 32) ** 2 + (x - 32) ** 2 < 25**2, 80, 0).astype(np.uint8)
+    head[20:24, 40:42] = 255  # too short for a line
+    head[24, 25:27] = 255  # in the next row, and the last of the slice
+    assert not len(signs_of_lines(head)[0])
+    head[24, 40:42] = 255
+    assert len(signs_of_lines(head)[0]) == 1
 
 
 def test_a_slice_without_anything_on_it_has_no_lines():
