@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .preprocess import FOREGROUND, LINE_SHARE
+from .preprocess import LINE_SHARE, finite, foreground_counts
 
 DRAWN_ON = (
     "Something is drawn on this slice (white or colored lines); marks change the answer. Upload the slice without them."
@@ -67,52 +67,60 @@ def signs_of_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gray = _as_bytes(np.asarray(pixels))
     if max(gray.shape) > LARGEST:
         gray = np.asarray(Image.fromarray(gray).reduce(-(-max(gray.shape) // LARGEST)))
-    ellipse = head_ellipse(gray)
-    turned = ellipse[1], ellipse[0], ellipse[3], ellipse[2]
-    down, across = _lines(gray, ellipse), _lines(np.ascontiguousarray(gray.T), turned)
-    signs = np.concatenate((down[0], across[0]))
+    signs, middles = _lines(gray)
     if not len(signs):
-        return np.zeros((0, 17)), np.zeros((0, 2), int)
-    middles = np.concatenate((down[1], across[1][:, ::-1]))
+        return np.zeros((0, 17)), middles
     edges = np.maximum(gray[:, 1:], gray[:, :-1]) - np.minimum(gray[:, 1:], gray[:, :-1])
     counts = np.array(Image.fromarray(edges).histogram())
-    counts = np.where(np.arange(256) > NOISE, counts, 0).cumsum()
+    counts[: NOISE + 1] = 0
+    counts = counts.cumsum()
     steep = np.searchsorted(counts, counts[-1] * np.array((0.9, 0.99)))
     bright = np.count_nonzero(gray >= BRIGHT) / gray.size
     of_slice = (*np.log(steep / 100 + 0.02), np.log(bright + 0.01), np.log(1 + len(signs)))
-    return np.concatenate((signs, np.tile(of_slice, (len(signs), 1))), axis=1), middles
+    return np.concatenate((signs, np.full((len(signs), 4), of_slice)), axis=1), middles
 
 
 def _as_bytes(pixels: np.ndarray) -> np.ndarray:
     """uint8: from the darkest value, 0 where none is below, to the brightest, or to what is far above all tissue."""
     if pixels.dtype == np.uint8 and pixels.max() >= 250:
         return pixels
-    pixels = np.nan_to_num(pixels.astype(np.float32), posinf=0, neginf=0)
+    pixels = finite(pixels)
     low, high = min(0, float(pixels.min())), float(pixels.max())
-    tissue = float(np.percentile(pixels[::4, ::4], 98)) - low
-    if 0 < tissue * FAR < high - low:
-        high = low + tissue * FAR
-    return (np.clip((pixels - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+    some = pixels[::4, ::4]
+    near = np.count_nonzero(some > low + (high - low) / (FAR - 1))
+    if near < 0.02 * some.size + 2:  # else the percentile is too near, however it is rounded
+        tissue = float(np.percentile(some, 98)) - low
+        if 0 < tissue * FAR < high - low:
+            high = low + tissue * FAR
+    scaled = (pixels - low if low else pixels) / max(high - low, 1e-9)
+    np.minimum(scaled, 1, out=scaled)
+    scaled *= 255
+    return scaled.astype(np.uint8)
 
 
 def head_ellipse(gray: np.ndarray) -> tuple[float, float, float, float]:
     """Middle and half axes, along rows and columns, of the ellipse in the box that `preprocess` finds around a head."""
-    foreground = gray > 255 * FOREGROUND
     axes = []
-    for axis in (1, 0):
-        where = np.flatnonzero(np.count_nonzero(foreground, axis=axis) > LINE_SHARE * gray.shape[axis])
-        first, last = (where[0], where[-1]) if len(where) else (0, gray.shape[1 - axis])
+    for counts, length in zip(foreground_counts(gray), gray.shape[::-1], strict=True):
+        where = np.flatnonzero(counts > LINE_SHARE * length)
+        first, last = (where[0], where[-1]) if len(where) else (0, len(counts))
         axes.append(((first + last) / 2, max(1.0, (last - first) / 2)))
     (top, height), (left, width) = axes
     return top, left, height, width
 
 
-def _lines(gray: np.ndarray, ellipse: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Chains of short bright runs in successive rows: their signs (N, 13) and middles (N, 2) in pixels."""
+def _lines(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Chains of short bright runs in successive rows or columns: their signs (N, 13) and middles (N, 2) in pixels."""
     nothing = np.zeros((0, 13)), np.zeros((0, 2), int)
-    padded = np.pad(gray, ((0, 0), (WIDEST, WIDEST)), constant_values=255)  # the slice's own border is no edge
-    stride, flat = padded.shape[1], padded.ravel()
-    ends = np.flatnonzero(np.diff(flat >= BRIGHT)) + 1
+    # the rows and, two below, the columns as rows of one picture, in white: the slice's own border is no edge
+    height, across = gray.shape
+    stride = max(gray.shape) + 2 * WIDEST + 1 | 1  # odd, for the cache: to turn at a power of two takes twice as long
+    both = np.full((height + 2 + across, stride), 255, np.uint8)
+    both[:height, WIDEST : WIDEST + across] = gray
+    both[height + 2 :, WIDEST : WIDEST + height] = both[:height, WIDEST : WIDEST + across].T
+    flat = both.ravel()
+    bright = flat >= BRIGHT
+    ends = np.flatnonzero(bright[1:] != bright[:-1]) + 1
     start, stop = ends[1:-1:2], ends[2::2]  # the padding that it begins and ends with is bright, too
     short = stop - start <= WIDEST
     start, stop = start[short], stop[short]
@@ -122,31 +130,29 @@ def _lines(gray: np.ndarray, ellipse: tuple[float, float, float, float]) -> tupl
     if len(start) < FEWEST_ROWS:
         return nothing
     # each run's successor: one that overlaps it in the next row, or else in the one after
-    row, places = start // stride, np.arange(len(start))
+    row = start // stride
     following = np.full(len(start), -1)
     for rows in (1, 2):
-        first = np.minimum(np.searchsorted(stop, start + rows * stride), len(start) - 1)
-        overlaps = (start[first] <= stop + rows * stride) & (row[first] == row + rows) & (following < 0)
+        below = start + rows * stride
+        first = np.minimum(np.searchsorted(stop, below), len(start) - 1)
+        overlaps = (stop[first] >= below) & (start[first] <= stop + rows * stride) & (row[first] == row + rows)
+        overlaps &= following < 0
         following[overlaps] = first[overlaps]
-    root = places.copy()
+    root = np.arange(len(start))
     linked = np.flatnonzero(following >= 0)[::-1]
     root[following[linked]] = linked
-    while (root[root] != root).any():
-        root = root[root]
-    order = np.lexsort((row, root))
-    order = order[np.bincount(root, minlength=len(root))[root[order]] >= FEWEST_ROWS]
+    while ((farther := root[root]) != root).any():
+        root = farther
+    rows_of_chain = np.bincount(root)[root]
+    order = np.flatnonzero(rows_of_chain >= FEWEST_ROWS)
     if not len(order):
         return nothing
+    order = order[np.argsort(root[order], kind="stable")]  # chain by chain, each in the order of its rows
     start, stop, left, right, row = (of_run[order] for of_run in (start, stop, left, right, row))
-    begins = np.flatnonzero(np.diff(root[order], prepend=-1))
-    lengths = np.diff(begins, append=len(order))
-    inside = np.ones(len(order), bool)
-    inside[begins] = False  # where differences to the run before mean something
-    bend = inside.copy()
-    bend[np.minimum(begins + 1, len(order) - 1)] = False
-
+    begins = np.flatnonzero(root[order] == order)
+    lengths = rows_of_chain[order[begins]]
     columns = np.arange(WIDEST + 4) - 2
-    window = flat[np.minimum(start[:, None] + columns, flat.size - 1)].astype(np.float64)
+    window = flat[start[:, None] + columns].astype(np.float64)
     peak = np.where(columns < (stop - start)[:, None], window, 0)[:, 2:].max(1)
     ground = (left + right) / 2
     above = np.where(columns < (stop - start)[:, None] + 2, window - ground[:, None], 0)
@@ -155,30 +161,25 @@ def _lines(gray: np.ndarray, ellipse: tuple[float, float, float, float]) -> tupl
     center = start % stride - WIDEST + (above * columns).sum(1) / total
     edge = (flat[start].astype(int) - flat[start - 1]) / (peak - left)
     edge = (edge + (flat[stop - 1].astype(int) - flat[stop]) / (peak - right)) / 2
-    change = np.abs(np.diff(width, prepend=0)) * inside
-    turn = np.abs(np.diff(center, n=2, prepend=(0, 0))) * bend
+    change, turn = np.zeros((2, len(order)))
+    change[1:], turn[2:] = np.abs(np.diff(width)), np.abs(np.diff(center, n=2))
+    change[begins] = turn[begins] = turn[begins + 1] = 0  # from one chain to the next they mean nothing
     contrast = peak - np.maximum(left, right)
+    is_row = row < height
+    y, x = np.where(is_row, row, center), np.where(is_row, center, row - height - 2)
+    ellipse = head_ellipse(gray)
+    away = (y - ellipse[0]) ** 2 / ellipse[2] ** 2 + (x - ellipse[1]) ** 2 / ellipse[3] ** 2
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values, begins) / lengths
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        return np.sqrt(np.maximum(mean(values**2) - mean(values) ** 2, 0))
-
-    def log(values: np.ndarray, floor: float = 0.05) -> np.ndarray:
-        return np.log(np.maximum(values, 0) + floor)
-
-    signs = np.stack(
-        (
-            *(np.log(lengths), mean(contrast) / 100, np.minimum.reduceat(contrast, begins) / 100, mean(peak) / 100),
-            *(log(spread(peak) / 10), log(mean(width), 0.3), log(spread(width) / mean(width)), log(mean(change))),
-            *(log(mean(turn)), np.clip(mean(edge), 0, 2), log(spread(edge)), log(spread(ground) / 50)),
-            log(mean(np.abs(left - right)) / 50),
-        ),
-        axis=1,
-    )
-    away = (row - ellipse[0]) ** 2 / ellipse[2] ** 2 + (center - ellipse[1]) ** 2 / ellipse[3] ** 2
-    on_head = mean(away) < ON_HEAD
+    varied = np.array((peak, width, edge, ground))
+    others = np.array((contrast, change, turn, np.abs(left - right), away))
+    means = np.add.reduceat(np.concatenate((varied, varied**2, others)), begins, axis=1) / lengths
+    (peaks, widths, edges, _), (contrasts, changes, turns, slants, aways) = means[:4], means[8:]
+    of_peak, of_width, of_edge, of_ground = np.sqrt(np.maximum(means[4:8] - means[:4] ** 2, 0))  # standard deviations
+    logs = np.array((of_peak / 10, of_width / widths, changes, turns, of_edge, of_ground / 50, slants / 50))
+    logs = np.log(logs + 0.05)
+    signs = (np.log(lengths), contrasts / 100, np.minimum.reduceat(contrast, begins) / 100, peaks / 100, logs[0])
+    signs = np.array((*signs, np.log(widths + 0.3), *logs[1:4], edges.clip(0, 2), *logs[4:])).T
+    on_head = aways < ON_HEAD
     half = begins + lengths // 2
-    middles = np.stack((row[half], np.round(center[half])), axis=1).astype(int)
+    middles = np.array((y[half], x[half])).T.round().astype(int)
     return signs[on_head], middles[on_head]

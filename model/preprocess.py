@@ -5,6 +5,7 @@ whatever the window covers beyond the image is black. Framing by the head remove
 that the public data sets offer.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ LINE_SHARE = 0.04  # a row or column belongs to the head if this share of it is 
 SERVING_MARGIN = 0.06  # room around the head in what the network sees, as a share of its longer side
 PERCENTILES = 0.5, 99.5  # what becomes black and white
 SMALLEST_HEAD = 0.2  # a box narrower than this share of the image is no head: keep the whole image
+SAMPLE = 1000  # pixels of a slice that tell roughly where the ends of its sorted pixels begin
 
 
 class Window(NamedTuple):
@@ -31,32 +33,67 @@ def stretch_contrast(pixels: np.ndarray) -> np.ndarray:
     `pixels`: (height, width), any real dtype; non-finite values count as 0. A constant slice becomes black.
     """
     pixels = np.asarray(pixels)
-    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:  # few values: a look-up is eight times as fast
-        first = int(pixels.min())
-        places = pixels if first == 0 else np.subtract(pixels, first, dtype=np.int32)
-        counts = np.bincount(places.ravel())
-        values = np.arange(first, first + len(counts), dtype=np.float32)
-        return _stretched(values, *_percentiles_of_counted(values, counts)).take(places)
-    pixels = np.nan_to_num(np.asarray(pixels, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return _stretched(pixels, *np.percentile(pixels, PERCENTILES))
+    few_values = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
+    if not few_values:
+        pixels = finite(pixels)
+    low, high = _percentiles(pixels)
+    if high <= low:  # a tiny bright spot on a constant ground
+        low, high = float(pixels.min()), float(pixels.max())
+    if high <= low:
+        return np.zeros(pixels.shape, dtype=np.uint8)
+    if pixels.dtype.itemsize == 1:
+        table = _stretched(np.arange(256, dtype=np.uint8).view(pixels.dtype), low, high)
+        return np.frombuffer(bytearray(pixels.tobytes()).translate(table), np.uint8).reshape(pixels.shape)
+    if few_values:
+        least, most = min(0, int(pixels.min())), int(pixels.max())
+        if most - least < pixels.size:  # what is negative counts from the end of the table
+            values = np.concatenate((np.arange(most + 1), np.arange(least, 0)))
+            return _stretched(values, low, high).take(pixels, mode="wrap")
+    return _stretched(pixels, low, high)
 
 
-def _percentiles_of_counted(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """As `np.percentile` of each of the ascending `values` repeated `counts` times."""
-    up_to = np.cumsum(counts)
-    places = (up_to[-1] - 1) * np.array(PERCENTILES) / 100
-    below, above = (values[np.searchsorted(up_to, edge(places), side="right")] for edge in (np.floor, np.ceil))
-    low, high = below + (above - below) * (places - np.floor(places))
-    return low, high
+def finite(pixels: np.ndarray) -> np.ndarray:
+    """Any real dtype -> float32, in which what was not finite is 0."""
+    floats = pixels.astype(np.float32, copy=False)
+    if pixels.dtype.kind != "f" or np.isfinite((floats.min(), floats.max())).all():
+        return floats
+    return np.nan_to_num(floats, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _percentiles(pixels: np.ndarray) -> list[np.float64]:
+    """`PERCENTILES` of finite pixels (height, width): a sample says where the ends begin, and only those are sorted."""
+    size, is_float, found = pixels.size, pixels.dtype.kind == "f", []
+    step = math.isqrt(size // SAMPLE) or 1
+    sample = np.sort(pixels[::step, ::step], axis=None)
+    rim = min(len(sample) // 100 + 5, len(sample) - 1)  # twice as far in as the percentiles are, and a little
+    low, high = sample[rim], sample[-1 - rim]
+    darker = np.append(np.sort(pixels[pixels < low]), low)
+    brighter = np.append(high, np.sort(pixels[pixels > high]))
+    places = [(size - 1) * (share / 100) if is_float else (size - 1) * share / 100 for share in PERCENTILES]
+    dark, bright = int(places[0]) + 2, size - int(places[1])  # so many have to be known
+    if (len(darker) < dark and np.count_nonzero(pixels <= low) < dark) or (
+        len(brighter) < bright and np.count_nonzero(pixels >= high) < bright
+    ):
+        darker = brighter = np.sort(pixels, axis=None)  # the sample misled
+    for place, ends, first in zip(places, (darker, brighter), (0, size - len(brighter)), strict=True):
+        rank, share = int(place) - first, np.float64(place % 1)
+        below, above = ends.take((rank, rank + 1), mode="clip").astype(np.float32)
+        from_above = is_float and share >= 0.5  # as np.percentile rounds
+        found.append(above - (above - below) * (1 - share) if from_above else below + (above - below) * share)
+    return found
 
 
 def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Finite float32 values -> uint8 of the same shape: `low` and less is black, `high` and more is white."""
-    if high <= low:  # a tiny bright spot on a constant ground
-        low, high = float(values.min()), float(values.max())
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.uint8)
+    """Finite values -> uint8 of the same shape: `low` and less is black, `high` and more is white."""
+    values = values.astype(np.float32, copy=False)
     return (np.clip((values - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
+
+
+def foreground_counts(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (height, width) -> how many pixels of each row, and of each column, are foreground."""
+    foreground = grey > int(255 * FOREGROUND)
+    dtype = np.min_scalar_type(max(grey.shape))  # the smallest is the fastest
+    return foreground.sum(axis=1, dtype=dtype), foreground.sum(axis=0, dtype=dtype)
 
 
 def head_window(grey: np.ndarray, margin: float) -> Window:
@@ -65,9 +102,8 @@ def head_window(grey: np.ndarray, margin: float) -> Window:
     `grey`: (height, width) uint8 as `stretch_contrast` returns it.
     """
     height, width = grey.shape
-    foreground = grey > 255 * FOREGROUND
-    rows = np.flatnonzero(foreground.mean(axis=1) > LINE_SHARE)
-    columns = np.flatnonzero(foreground.mean(axis=0) > LINE_SHARE)
+    in_rows, in_columns = foreground_counts(grey)
+    rows, columns = np.flatnonzero(in_rows / width > LINE_SHARE), np.flatnonzero(in_columns / height > LINE_SHARE)
     top, bottom, left, right = 0, height, 0, width
     if len(rows) > SMALLEST_HEAD * height and len(columns) > SMALLEST_HEAD * width:
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1

@@ -12,10 +12,11 @@ from PIL import Image, ImageDraw
 
 from model import scans
 from model.cases import classify
-from model.marks import DRAWN_ON, has_color, has_lines
+from model.marks import DRAWN_ON, FAR, _as_bytes, has_color, has_lines, signs_of_lines
 from model.scans import Scan
 from model.scans.planes import planes
 from tests.dicom_files import dicom
+from tests.test_preprocess import slices
 from training.marks import COLORS, SHAPES, draw, windowed
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -152,6 +153,38 @@ def test_a_tinted_slice_is_not_drawn_on():
     plain = PLAIN[EXAMPLES / "no_tumor_axial_t1.png"].astype(float)
     film = np.stack((plain * 0.6, plain * 0.8, plain), axis=2).astype(np.uint8)
     assert not has_color(film)
+
+
+def test_a_run_belongs_to_a_line_only_where_it_touches_it():
+    y, x = np.mgrid[0:64, 0:64]
+    head = np.where((y - 32) ** 2 + (x - 32) ** 2 < 25**2, 80, 0).astype(np.uint8)
+    head[20:24, 40:42] = 255  # too short for a line
+    head[24, 25:27] = 255  # in the next row, and the last of the slice
+    assert not len(signs_of_lines(head)[0])
+    head[24, 40:42] = 255
+    assert len(signs_of_lines(head)[0]) == 1
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(st.sampled_from(PICTURES), st.sampled_from(SHAPES), st.sampled_from((240, 256, 300)), st.integers(0, 2**20))
+def test_lines_are_the_same_lines_on_a_slice_that_is_turned(path, shape, side, seed):
+    picture, _ = draw(PLAIN[path], np.random.default_rng(seed), side, "white", shape, thick=2)
+    gray = np.asarray(Image.fromarray(picture).convert("L"))[seed % 40 :]
+    (signs, middles), (turned, turned_middles) = signs_of_lines(gray), signs_of_lines(gray.T)
+    found, again = np.hstack((middles, signs[:, :13])), np.hstack((turned_middles[:, ::-1], turned[:, :13]))
+    assert len(found) and sorted(found.tolist()) == sorted(again.tolist())
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(slices())
+def test_gray_is_to_the_last_bit_what_plain_steps_make_of_all_pixels(pixels):
+    values = np.nan_to_num(pixels.astype(np.float32), nan=0, posinf=0, neginf=0)
+    low, high = min(0, float(values.min())), float(values.max())
+    tissue = float(np.percentile(values[::4, ::4], 98)) - low
+    if 0 < tissue * FAR < high - low:
+        high = low + tissue * FAR
+    gray = (np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+    assert np.array_equal(_as_bytes(pixels), pixels if pixels.dtype == np.uint8 and pixels.max() >= 250 else gray)
 
 
 def test_a_slice_without_anything_on_it_has_no_lines():
