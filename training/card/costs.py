@@ -2,18 +2,7 @@
 
 from ..markdown import NOT_MEASURED, table
 
-COLUMNS = (
-    ("median, ms", "median_ms", "{:.1f}"),
-    ("95th percentile, ms", "p95_ms", "{:.1f}"),
-    ("times our int8", "to_int8", "{:.2f}"),
-    ("peak memory of the process, MB", "peak_mb", "{:.0f}"),
-    ("file to first answer, ms", "load_ms", "{:.0f}"),
-    ("file, MB", "file_mb", "{:.1f}"),
-)
 EARLIER = " It was timed with earlier weights than these."
-ALONE = (
-    " Memory and loading are of a process for each, with the libraries that it needs; importing them is not loading."
-)
 
 
 def quantization(metrics: dict) -> str:
@@ -30,31 +19,48 @@ def quantization(metrics: dict) -> str:
 
 
 def speed(metrics: dict) -> str:
-    """The table of the benchmark's inference, batch 1, with its machine; reports from before others' costs have fewer
-    columns."""
-    speed = metrics.get("speed", {})
-    if not speed.get("rows"):
+    """What `training.benchmark` measured: networks alone, then what is around them, each ratio before its figures."""
+    report = metrics.get("speed", {})
+    parts = [part(report) for part, key in ((networks, "networks"), (pairs, "pairs")) if report.get(key)]
+    if not parts:
         return f"Speed: {NOT_MEASURED}."
-    rows = [row for row in speed["rows"] if row.get("batch", 1) == 1]
-    columns = [(title, key, form) for title, key, form in COLUMNS if all(key in row for row in rows)]
-    lines = [[row["what"], *(form.format(row[key]) for _, key, form in columns)] for row in rows]
-    versions = ", ".join(f"{name} {version}" for name, version in speed["versions"].items())
-    return (
-        table([f"one image, {speed['threads']} threads", *(title for title, *_ in columns)], lines)
-        + f"\n\nMedians of {speed['runs']} rounds that took turns in one run, on {speed['hardware']['processor']} "
-        f"({speed['hardware']['cores']} cores; {versions}). Ratios travel to other machines, milliseconds do not."
-        + ("" if speed.get("model", "").endswith(metrics.get("weights_sha256", "")[:8]) else EARLIER)
-        + (ALONE if any(key == "peak_mb" for _, key, _ in columns) else "")
-        + volume(speed.get("volume"), speed.get("load"))
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    parts.append(
+        f"Medians of {report['rounds']} rounds, fewer of what takes seconds, that took turns in one run, on "
+        f"{report['hardware']['processor']} ({report['hardware']['cores']} cores, load before {report['load']:.1f}; "
+        f"{versions}). Ratios travel to other machines, milliseconds do not."
+        + ("" if report["model"].endswith(metrics.get("weights_sha256", "")[:8]) else EARLIER)
+    )
+    return "\n\n".join(parts)
+
+
+def networks(report: dict) -> str:
+    threads = [f"{count} {'thread' if count == 1 else 'threads'}" for count in report["threads"]]
+    head = ["network alone, one image", *(f"our int8 / it, {words}" for words in threads)]
+    head += [*(f"ms, {words}" for words in threads), "process start to first answer, s", "its peak, MB", "file, MB"]
+    figures = [
+        [*row["ratio"], *row["ms"], row["start_s"], row["peak_mb"], row["file_mb"]] for row in report["networks"]
+    ]
+    lines = [[row["what"], *map(digits, of)] for row, of in zip(report["networks"], figures, strict=True)]
+    return table(head, lines) + "\n\nIn ONNX Runtime, float32 and eager PyTorch where nothing else is said."
+
+
+def pairs(report: dict) -> str:
+    head = ("what", "ours / theirs", "ours", "theirs", "of what")
+    return table(
+        head,
+        [
+            [
+                row["what"],
+                digits(row["ratio"]),
+                *(f"{digits(row[of])} {row['unit']}" for of in head[2:4]),
+                row["against"],
+            ]
+            for row in report["pairs"]
+        ],
     )
 
 
-def volume(timed: dict | None, load: float | None) -> str:
-    """How long a whole volume takes, and how busy the machine was; nothing where a report is from before that."""
-    if not timed:
-        return ""
-    return (
-        f" A volume of {timed['slices']} slices ({timed['size']} px) takes {timed['seconds']:.2f} s, "
-        f"{timed['to_one_by_one']:.2f} of what its slices take one by one (medians of {timed['runs']} rounds); the "
-        f"load of the machine before was {load}."
-    )
+def digits(figure: float) -> str:
+    """Three of them, or all before the point."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
