@@ -27,6 +27,10 @@ class DamagedWeights(ValueError):
     """The weights folder cannot be used; the message is for the user."""
 
 
+class OtherFormat(DamagedWeights):
+    """It is of another version of this program."""
+
+
 def make_config(name: str, size: int, margin: float, **facts) -> dict:
     """What config.json says of an artifact that is not calibrated and refuses nothing yet; `facts` add or override.
 
@@ -57,9 +61,9 @@ def write_config(folder: Path, config: dict) -> None:
         "model_type": OURS,
         "architectures": ["BrainTumorClassifier"],
         "auto_map": {
-            "AutoConfig": "inference.BrainTumorConfig",
-            "AutoImageProcessor": "inference.BrainTumorProcessor",
-            "AutoModelForImageClassification": "inference.BrainTumorClassifier",
+            "AutoConfig": "modeling_brain_tumor.BrainTumorConfig",
+            "AutoImageProcessor": "modeling_brain_tumor.BrainTumorProcessor",
+            "AutoModelForImageClassification": "modeling_brain_tumor.BrainTumorClassifier",
         },
         "id2label": names,
         "label2id": {name: k for k, name in names.items()},
@@ -82,11 +86,11 @@ def read_config(folder: Path) -> dict:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedWeights(damaged) from error
     if newer:
-        raise DamagedWeights(
+        raise OtherFormat(
             f"these weights have format {version}; this program reads format {FORMAT_VERSION}. Update it."
         )
     if older:
-        raise DamagedWeights(
+        raise OtherFormat(
             f"these weights have format {version}; this program reads format {FORMAT_VERSION}. Take newer weights."
         )
     if classes != CLASSES:

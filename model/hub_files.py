@@ -10,7 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-from .artifact import CONFIG, FILES, TRAINED, DamagedWeights, read_config
+from .artifact import CONFIG, FILES, TRAINED, DamagedWeights, OtherFormat, read_config
 from .hub_failures import WeightsUnavailable
 
 METRICS = "metrics.json"
@@ -58,11 +58,11 @@ class Wanted:
     def cached(self, commit: str) -> Path | None:
         """The cache's folder with the files, without any request; None if one is missing or damaged.
 
-        Raises: `WeightsUnavailable` if they are whole, but of no use to this program.
+        Raises: `WeightsUnavailable` if they are of no use to this program.
         """
         try:
             folder = Path(snapshot_download(self.repository, revision=commit, local_files_only=True))
-            if not all((folder / name).exists() for name in self.needed) or self._damaged(folder):
+            if self._damaged(folder):
                 return None
         except OSError:  # of the client, if there is none of that commit; of the system, if it may not be read
             return None
@@ -82,7 +82,7 @@ class Wanted:
         self._need(set(files), commit)
         for _ in range(2):
             for name in files:  # one by one: the threads of snapshot_download would hold up a program that ends
-                got = Path(hf_hub_download(self.repository, name, revision=commit, etag_timeout=ANSWER_SECONDS))
+                got = self._fetch(name, commit)
                 folder = folder or got.parent  # of config.json, the first: others may lie deeper
             damaged = self._damaged(folder)
             if not damaged:
@@ -91,9 +91,13 @@ class Wanted:
                 file.resolve().unlink(missing_ok=True)  # the client would link to it again
                 file.unlink(missing_ok=True)
         raise WeightsUnavailable(
-            f"{damaged[0].name} of {self.repository} arrives with another checksum than it should have. Try again "
-            "later, or ask its owner."
+            f"{damaged[0].relative_to(folder)} of {self.repository} arrives with another checksum than it should have. "
+            "Try again later, or ask its owner."
         )
+
+    def _fetch(self, name: str, commit: str) -> Path:
+        """A file of the repository in the cache."""
+        return Path(hf_hub_download(self.repository, name, revision=commit, etag_timeout=ANSWER_SECONDS))
 
     def _damaged(self, folder: Path) -> list[Path]:
         """The files that are not what they should be."""
@@ -105,18 +109,25 @@ class Wanted:
         """Raises: `WeightsUnavailable` if a file is missing without which there are no weights."""
         for name in self.needed:
             if name not in offered:
+                if CONFIG in offered:  # which may be of another version
+                    self._usable(self._fetch(CONFIG, commit).parent, commit)
                 raise WeightsUnavailable(
                     f"{self._place(commit)} holds no {name}. Name a repository with weights of this program."
                 )
 
-    def _usable(self, folder: Path, commit: str) -> Path:
-        """`folder`. Raises: `WeightsUnavailable`."""
+    def _usable(self, folder: Path, commit: str) -> Path | None:
+        """`folder`, or None if a file is missing without which there are no weights.
+
+        Raises: `WeightsUnavailable` of those of another version, too: their files have other names.
+        """
+        whole = all((folder / name).exists() for name in self.needed)
         try:
             read_config(folder)
         except DamagedWeights as error:
-            told = str(error).replace(str(folder), self.repository)
-            raise WeightsUnavailable(f"{self._place(commit)} cannot be used: {told}") from error
-        return folder
+            if whole or isinstance(error, OtherFormat):
+                told = str(error).replace(str(folder), self.repository)
+                raise WeightsUnavailable(f"{self._place(commit)} cannot be used: {told}") from error
+        return folder if whole else None
 
     def _place(self, commit: str) -> str:
         return f"{self.repository}@{commit[:8]}"

@@ -10,9 +10,11 @@ import pytest
 from huggingface_hub import ModelCard
 
 from model import CLASSES
+from model.artifact import make_config, write_config
 from training import seeds
 from training.bootstrap import mean_with_interval
 from training.card import (
+    WIDGET,
     comparison,
     count_by_source,
     cross_validation,
@@ -309,9 +311,10 @@ def test_only_sources_that_took_part_are_named_and_nobodys_own_are_not_called_pu
     own = {"ward 7": {"train": {"images": 30, "groups": 12}}, "figshare": {"val": {"images": 4, "groups": 2}}}
     text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"sources": own}}, [])
     assert "| ward 7 | not published | its own images | 30 (12) | 0 (0) | 0 (0) |" in text
-    assert ModelCard(text).data.datasets == ["figshare-1512427"] and "Navoneel" not in text
-    text = model_card(CONFIG, metrics | {"training": metrics["training"] | {"sources": {"ward 7": {}}}}, [])
-    assert ModelCard(text).data.datasets is None
+    assert ModelCard(text).data.datasets is None and "Cheng" in text and "Navoneel" not in text
+    on_hub = metrics["training"] | {"sources": {"ward 7": {}, "sartaj": {}}}
+    text = model_card(CONFIG, metrics | {"training": on_hub}, [])
+    assert ModelCard(text).data.datasets == ["sartajbhuvaji/Brain-Tumor-Classification"]
     rest = {name: part for name, part in metrics.items() if name not in ("external", "vendor")}
     assert "Only measured" not in model_card(CONFIG, rest, [])
 
@@ -327,13 +330,26 @@ def test_weights_tuned_from_published_ones_name_them(metrics, init, base):
 
 
 def test_card_tells_to_load_the_weights_from_where_they_are_published(metrics):
-    assert 'from_pretrained("model/weights")' in model_card(CONFIG, metrics, [])
-    assert 'from_pretrained("hospital/net")' in model_card(CONFIG, metrics, [], "hospital/net")
+    text = model_card(CONFIG, metrics, [])
+    assert 'from_pretrained("model/weights")' in text and "hf download ORG/NAME " in text
+    text = model_card(CONFIG, metrics, [], "hospital/net")
+    assert 'from_pretrained("hospital/net")' in text and "hf download hospital/net " in text
+    assert 'pipeline("image-classification", "hospital/net", trust_remote_code=True)' in text and "ORG/NAME" not in text
+
+
+def test_examples_on_the_hub_show_what_was_answered_when_it_was_measured(metrics):
+    name, *_ = (Path(path).name for path in WIDGET)
+    probabilities = dict(zip(CLASSES, (0.91, 0.04, 0.03, 0.02), strict=True))
+    told = metrics | {"recorded": {"int8": {"answers": {name: {"probabilities": probabilities}}}}}
+    (shown,) = ModelCard(model_card(CONFIG, told, [])).data.to_dict()["widget"]
+    assert Path(shown["src"]).name == name and (ROOT / shown["src"]).exists()
+    assert shown["output"][2] == {"label": "pituitary tumor", "score": 0.03}
+    assert "widget" not in ModelCard(model_card(CONFIG, metrics, [])).data.to_dict()
 
 
 def test_command_that_trains_it_gives_every_setting(metrics):
     text = model_card(CONFIG, metrics, [])
-    command = text.split("```sh\n")[1].split("```")[0].replace("\\\n", " ").split()
+    command = text.split("```sh\n")[-1].split("```")[0].replace("\\\n", " ").split()
     assert command[:3] == ["python", "-m", "training.train"]
     assert dict(zip(command[3::2], command[4::2], strict=True)) == {
         **{"--data": "pool", "--epochs": "20", "--phantoms": "1200", "--init": "imagenet", "--frozen": "4"},
@@ -350,7 +366,7 @@ def test_card_of_retrained_weights_tells_of_the_start_and_of_own_images_not_of_t
     assert "It got worse." in text and "| 0.900 | 0.600 | -0.300 (-0.667 to +0.000) | 5 | fell |" in text
     assert "From the weights of net int8 12345678" in text and "ROC curves of the own test images" in text
     assert "pool test" not in text and "pool is split" not in text and "the pool's test" not in text
-    command = text.split("```sh\n")[1].split("```")[0]
+    command = text.split("```sh\n")[-1].split("```")[0]
     assert command.startswith("python -m training.retrain") and "--steps 240" in command and "--epochs" not in command
     assert ModelCard(text).data.eval_results[0].dataset_name == "own images: patients not in training"
 
@@ -377,7 +393,7 @@ def test_numbers_go_between_the_marks_and_nowhere_else():
 @pytest.fixture
 def project(tmp_path, metrics):
     """A weights folder and a README with marks, and the options that name them."""
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    write_config(tmp_path, make_config("", 0, 0.0) | CONFIG)
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "PROJECT.md").write_text(README)
     return ["--weights", str(tmp_path), "--readme", str(tmp_path / "PROJECT.md")]

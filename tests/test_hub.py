@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 from huggingface_hub import constants, snapshot_download
 
 from model import pins
-from model.artifact import CONFIG, EMBEDDED, FILES, OURS, make_config
+from model.artifact import CONFIG, EMBEDDED, FILES, OURS, TRAINED, make_config
 from model.classifier import TumorClassifier
 from model.hub import fetch, find_weights
 from model.hub_failures import WeightsUnavailable, why
@@ -38,7 +39,7 @@ def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
 def repository(hub):
     """A repository with one artefact, the tag v1 at it, and what nobody should fetch."""
     repository = hub.add(NAME)
-    rest = {"README.md": b"# Card", "pickle.bin": b"\x80", "roc.png": b"\x89PNG"}
+    rest = {"README.md": b"# Card", "pickle.bin": b"\x80", "roc.png": b"\x89PNG", "inference.py": b"import os"}
     repository.tags["v1"] = repository.commit(artifact() | rest).id
     return repository
 
@@ -69,6 +70,7 @@ def break_the_network(monkeypatch) -> None:
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path):
+    (tmp_path / WEIGHTS).parent.mkdir()
     for name, told in artifact().items():
         (tmp_path / name).write_bytes(told)
     assert find_weights(tmp_path) == tmp_path
@@ -83,11 +85,13 @@ def test_what_is_no_folder_and_no_repository_is_not_asked_for(hub, source):
     assert asked(hub) == []
 
 
-def test_only_json_and_safetensors_come(hub, repository):
+def test_only_json_and_weights_come(hub, repository):
+    repository.commit({TRAINED: b"trained"})
     folder = find_weights(NAME)
-    assert {file.name for file in folder.iterdir()} == {CONFIG, METRICS, WEIGHTS}
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    assert files == {CONFIG, METRICS, WEIGHTS, TRAINED}
     fetched = [request for request in asked(hub) if request.startswith("GET") and "resolve" in request]
-    assert not any("README" in one or "bin" in one or "png" in one for one in fetched)
+    assert not any(re.search(r"README|bin|png|\.py", request) for request in fetched)
 
 
 def test_a_large_file_is_redirected_and_the_token_stays_behind(hub, repository):
@@ -166,9 +170,25 @@ def test_a_name_without_a_repository_is_said_to_have_none(hub):
     assert f"There is no {NAME}@main on the Hub" in refusal()
 
 
-def test_what_was_not_published_by_this_program_is_refused(hub):
-    hub.add(NAME).commit({CONFIG: artifact()[CONFIG]})
-    assert f"holds no {WEIGHTS}" in refusal()
+@pytest.mark.parametrize("config", [artifact()[CONFIG], b'{"model_type": "vit"}', b"[", b"[]"])
+def test_what_was_not_published_by_this_program_is_refused(hub, config):
+    hub.add(NAME).commit({CONFIG: config, TRAINED: b"theirs"})
+    assert f"holds no {WEIGHTS}. Name a repository with weights of this program" in refusal()
+
+
+def test_weights_of_an_older_format_are_named_as_such_although_their_files_have_other_names(hub, monkeypatch):
+    config = {"format_version": 3, "name": "old", "classes": ["glioma"], "temperature": 0.9}
+    metrics = {"weights_sha256": hashlib.sha256(b"int8").hexdigest()}
+    files = {CONFIG: json.dumps(config).encode(), METRICS: json.dumps(metrics).encode(), TRAINED: b"int8"}
+    hub.add(NAME).commit(files)
+    message = "these weights have format 3; this program reads format 4. Take newer weights."
+    for revision in (None, "main", hub.repository(NAME).head.id):
+        assert message in refusal(NAME, revision) and "holds no" not in refusal(NAME, revision)
+    with pytest.raises(WeightsUnavailable, match=message):
+        TumorClassifier.from_pretrained(NAME)
+    snapshot_download(NAME)  # as the program that they are of has it
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert message in refusal(NAME, hub.repository(NAME).head.id)
 
 
 def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
@@ -178,7 +198,7 @@ def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
 
 
 def test_a_hub_that_is_out_of_order_in_the_middle_is_given_up(hub, repository):
-    hub.faults.add("HEAD .*safetensors", status=503)
+    hub.faults.add("HEAD .*onnx", status=503)
     assert "within" in refusal(patience=BRIEFLY)
 
 
@@ -219,7 +239,7 @@ def test_a_file_that_is_not_what_the_hub_lists_is_refused_and_not_used_later(hub
 
 
 def test_an_etag_that_is_not_of_the_content_is_refused_and_not_used_later(hub, repository):
-    hub.faults.add("HEAD .*safetensors", etag="0" * 64)
+    hub.faults.add("HEAD .*onnx", etag="0" * 64)
     assert f"{WEIGHTS} of {NAME} arrives with another checksum" in refusal()
     hub.faults.clear()
     assert content(find_weights(NAME)) == b"weights"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -16,16 +17,18 @@ from model.classifier import TumorClassifier
 from model.scans import read
 from tests.server import change_config
 from training import brain_detector, recorded, study, train
-from training.card import PLOTS
+from training.card import PLOTS, WIDGET
 from training.initialize import initialize, trained_in
 from training.network import TumorNet
 from training.phantoms import write_phantom_dataset
 from training.publish import main
+from training.publishing import artifact
 from training.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
 REPO = "hospital/tumor-net"
-PUSHED = {".gitattributes", "README.md", CONFIG, "metrics.json", *FILES.values(), TRAINED, *PLOTS}
+WRITTEN = {CONFIG, "metrics.json", *FILES.values(), TRAINED, *PLOTS}  # by training.export
+PUSHED = {".gitattributes", "README.md", *WRITTEN, *artifact.PROGRAMS, artifact.PREPROCESSOR, *WIDGET}
 ASK_IN_A_FRESH_PROCESS = """
 import json, sys
 from model.classifier import TumorClassifier
@@ -86,12 +89,28 @@ def test_a_push_is_one_commit_with_all_that_belongs_to_the_weights(hub, run, pub
     code, printed = publish()
     repository = hub.repository(REPO)
     assert code == 0 and len(repository.commits) == 2 and set(repository.head.files) == PUSHED
-    for name in PUSHED - {".gitattributes", "README.md"}:
+    for name in WRITTEN:
         assert repository.head.files[name].content == (run / "weights" / name).read_bytes()
     assert (
         "+ onnx/model_quantized.onnx" in printed and printed.count("drawn examples as it did when it was measured") == 2
     )
     assert not repository.private
+
+
+def test_a_float32_graph_that_is_missing_is_made_anew_if_it_is_the_one_that_was_measured(hub, run, publish):
+    file = run / "weights" / FILES["fp32"]
+    before = file.read_bytes()
+    file.unlink()
+    code, printed = publish("--dry-run")
+    assert code == 0 and file.read_bytes() == before
+    assert f"{file.name} answers" in printed and f"+ {FILES['fp32']}" in printed
+
+
+def test_a_float32_graph_of_which_another_one_is_made_is_not_published(hub, run, publish, monkeypatch):
+    (run / "weights" / FILES["fp32"]).unlink()
+    monkeypatch.setattr(artifact, "float_graph", lambda net, size: onnx.ModelProto(producer_name="another PyTorch"))
+    code, printed = publish("--dry-run")
+    assert code == 0 and f"{FILES['fp32']} is not there" in printed and f"+ {FILES['fp32']}" not in printed
 
 
 def test_training_can_start_from_what_was_published(hub, run, publish):
@@ -130,6 +149,10 @@ def spoil_fp32(folder: Path) -> None:
     shutil.copy(folder / FILES["int8"], folder / FILES["fp32"])
 
 
+def spoil_trained(folder: Path) -> None:
+    (folder / TRAINED).write_bytes((folder / TRAINED).read_bytes()[:-1] + b"?")
+
+
 def spoil_temperature(folder: Path) -> None:
     change_config(folder, temperature=1e-3)
 
@@ -152,6 +175,7 @@ def lose_metrics(folder: Path) -> None:
         (spoil_metrics, "is of the weights 00000000, but onnx/model_quantized.onnx there is"),
         (spoil_weights, "run training.export again"),
         (spoil_fp32, "onnx/model.onnx is not the file that was measured"),
+        (spoil_trained, "is not what its config.json names"),
         (spoil_temperature, "otherwise than when it was measured"),
         (spoil_threshold, "another operating point"),
         (spoil_format, "Update it"),

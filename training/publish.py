@@ -6,7 +6,8 @@
     python -m training.publish --space ORG/PAGE --repo ORG/NAME       # the page, with published weights at their commit
 
 Before weights are pushed they are loaded from the folder as a user would load them, and their answers are compared with
-those that were recorded when they were measured. Each push is one commit; where nothing is new there is none.
+those that were recorded when they were measured; the float32 graph, which this repository does not hold, is made anew.
+Each push is one commit; where nothing is new there is none.
 """
 
 import argparse
@@ -26,6 +27,7 @@ def publish_weights(api: HfApi, run: Path, repo: str, **options) -> str | None:
     Raises: OSError, ValueError if they are not fit to be published; `PushFailed`.
     """
     folder = artifact.weights_folder(run)
+    artifact.remake_float_graph(folder)
     for sentence in artifact.check(folder):
         print(sentence)
     return push(api, artifact.upload_of(folder, repo), **options)

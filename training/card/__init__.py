@@ -23,10 +23,11 @@ metrics.json holds sections, of which any may be missing (the card then says "no
 
 Each file renders one thing: results.py how well, certainty.py how sure, data.py from which images, making.py how it was
 made, energy.py what that took, costs.py how large and quick, study.py whole volumes, retrained.py what is otherwise
-after retraining, model_index.py the results for the Hub; document.py puts them together.
+after retraining, model_index.py results and examples for the Hub; document.py puts them together.
 """
 
 from .data import count_by_source
 from .document import PLOTS, card_of, model_card, readme_numbers
+from .model_index import WIDGET
 
-__all__ = ["PLOTS", "card_of", "count_by_source", "model_card", "readme_numbers"]
+__all__ = ["PLOTS", "WIDGET", "card_of", "count_by_source", "model_card", "readme_numbers"]

@@ -13,7 +13,7 @@ class Source(NamedTuple):
     license: str
     gives: str
     names: tuple[str, ...]  # in manifests
-    dataset: str  # in the card's front matter; "" for none
+    dataset: str  # its id on the Hub, for the card's front matter; "" if its owner has not put it there
 
 
 KAGGLE = "https://www.kaggle.com/datasets"
@@ -23,35 +23,35 @@ SOURCES = (
         "CC BY 4.0",
         "glioma, meningioma, pituitary tumor; T1C+",
         ("figshare",),
-        "figshare-1512427",
+        "",
     ),
     Source(
         f"[Br35H]({KAGGLE}/ahmedhamada0/brain-tumor-detection)",
         "see its page",
         "no tumor; tumor of unknown type",
         ("br35hno", "br35hyes"),
-        "br35h",
+        "",
     ),
     Source(
         f"[Brain MRI images (Navoneel)]({KAGGLE}/navoneel/brain-mri-images-for-brain-tumor-detection)",
         "see its page",
         "no tumor; tumor of unknown type",
         ("navoneel",),
-        "navoneel-brain-mri",
+        "",
     ),
     Source(
         f"[Brain tumor classification (Sartaj)]({KAGGLE}/sartajbhuvaji/brain-tumor-classification-mri)",
         "see its page",
         "all classes; web images, noisy labels",
         ("sartaj",),
-        "sartaj-brain-tumor",
+        "sartajbhuvaji/Brain-Tumor-Classification",
     ),
     Source(
         f"[Brain Tumor MRI Dataset]({KAGGLE}/masoudnickparvar/brain-tumor-mri-dataset)",
         "CC0",
         "all classes; the split that most projects quote",
         ("nickparvar",),
-        "nickparvar-brain-tumor-mri",
+        "",
     ),
     Source(
         "[TCGA-LGG](https://www.cancerimagingarchive.net/collection/tcga-lgg/), "
@@ -59,14 +59,14 @@ SOURCES = (
         "CC BY 3.0; what is derived from the masks CC BY-NC-SA 4.0",
         "glioma, no tumor; T1, T1C+, FLAIR",
         ("tcga_lgg_du", "tcga_lgg_ht", "tcga_lgg_ez"),
-        "tcga-lgg",
+        "",
     ),
     Source(
         "[OpenNeuro ds002748](https://openneuro.org/datasets/ds002748)",
         "CC0",
         "no tumor; T1, skull-stripped",
         ("ds002748",),
-        "openneuro-ds002748",
+        "",
     ),
     Source("drawn heads (`training/phantoms`)", "MIT", "all classes; no patient", ("phantom",), ""),
 )
@@ -124,7 +124,10 @@ def only_measured(metrics: dict) -> str:
 
 
 def front_matter(training: dict) -> str:
-    """The lines of the front matter that say where the weights come from: data sets, and weights tuned further."""
+    """The lines of the front matter that say where the weights come from: data sets, and weights tuned further.
+
+    Both are of the Hub. ImageNet's weights of a MobileNetV2 that are there are other ones than torchvision's.
+    """
     lines = [f"- {source.dataset}" for source in _published(training.get("sources", {})) if source.dataset]
     if lines:
         lines.insert(0, "datasets:")

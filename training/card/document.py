@@ -10,7 +10,7 @@ from model.artifact import read_config
 
 from .. import markdown
 from . import certainty, comparison, costs, cross_validation, data, making, results, retrained, shortcuts, study
-from .model_index import model_index
+from .model_index import model_index, widget
 
 TEMPLATE = Path(__file__).with_name("card.md")
 SHIPPED = "model/weights"  # the weights that come with the code
@@ -49,7 +49,9 @@ def model_card(config: dict, metrics: dict, plots: list[str], origin: str = SHIP
     training, tuned = metrics.get("training", {}), metrics.get("retrained", {})
     text = Template(TEMPLATE.read_text()).substitute(
         origin=origin,
+        repo="ORG/NAME" if origin == SHIPPED else origin,
         provenance=data.front_matter(training),
+        widget=widget(metrics),
         model_index=model_index(config["name"], metrics),
         **{key: config[key] for key in ("name", "size")},
         classes=", ".join(DISPLAY_NAMES[name] for name in CLASSES[:-1]) + f" and {DISPLAY_NAMES[CLASSES[-1]]}",

@@ -1,25 +1,54 @@
 """A weights folder before it is published: all there, all of one piece, and answering as it was measured."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import onnx
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from model.artifact import CONFIG, FILES, TRAINED, read_config
+from model.artifact import CONFIG, FILES, TRAINED, read_config, read_graph
 
-from ..card import PLOTS, card_of
-from ..recorded import OtherAnswers, compare, sha256
+from ..card import PLOTS, WIDGET, card_of
+from ..export.graph import float_graph
+from ..initialize import trained_in
+from ..network import TumorNet
+from ..recorded import EXAMPLES, OtherAnswers, compare, sha256
 from .push import Upload
 
 METRICS, CARD = "metrics.json", "README.md"
+# For programs of others: what answers in a file of its own, and what transformers looks for
+PROGRAMS, PREPROCESSOR = ("inference.py", "modeling_brain_tumor.py"), "preprocessor_config.json"
 # What is ours to replace in the repository
-PUBLISHED = (*FILES.values(), TRAINED, CONFIG, METRICS, CARD, *PLOTS)
+PUBLISHED = (*FILES.values(), TRAINED, CONFIG, METRICS, CARD, *PLOTS, *PROGRAMS, PREPROCESSOR, *WIDGET)
 
 
 def weights_folder(run: Path) -> Path:
     """`runs/NAME/weights` of a run, or the folder itself if it holds weights already."""
     return run if (run / CONFIG).exists() else run / "weights"
+
+
+def remake_float_graph(folder: Path) -> None:
+    """Write the float32 graph that `folder` lacks, if this PyTorch exports the very file that was measured.
+
+    It is the trained network with what judges its features, which the int8 graph holds in float32, too. Raises:
+    `DamagedWeights`.
+    """
+    config, file = read_config(folder), folder / FILES["fp32"]
+    if file.exists() or not (folder / TRAINED).exists():
+        return
+    net = TumorNet()
+    net.load_state_dict(trained_in(folder))
+    model = float_graph(net.eval(), config["size"])
+    int8 = onnx.load_from_string(read_graph(folder, "int8", config))
+    judges = {tensor.name: tensor for tensor in int8.graph.initializer if not tensor.name.startswith("net.")}
+    for tensor in model.graph.initializer:
+        if tensor.name in judges:
+            tensor.CopyFrom(judges[tensor.name])
+    content = model.SerializeToString(deterministic=True)
+    if hashlib.sha256(content).hexdigest() == config["sha256"][FILES["fp32"]]:
+        file.write_bytes(content)
 
 
 def check(folder: Path) -> list[str]:
@@ -43,12 +72,14 @@ def check(folder: Path) -> list[str]:
     threshold = config["operating_point"]["threshold"]
     if metrics.get("test", {}).get("threshold", threshold) != threshold:
         raise ValueError(f"{folder / CONFIG} has another operating point than {METRICS} was measured at. Export again.")
+    if (folder / TRAINED).exists():
+        trained_in(folder)  # it is what config.json names
     found = [f"{METRICS} belongs to {FILES['int8']} (sha256 {digest[:8]})"]
     for precision, file in FILES.items():
         if (folder / file).exists():
             found.append(_checked_answers(folder, metrics.get("recorded", {}), precision))
         else:
-            found.append(f"{file} is not there: it is not published")
+            found.append(f"{file} is not there, and this PyTorch does not export it alike: it is not published")
     return found
 
 
@@ -65,11 +96,23 @@ def _checked_answers(folder: Path, recorded: dict, precision: str) -> str:
 
 
 def upload_of(folder: Path, repo: str) -> Upload:
-    """Weights, config, metrics, plots, and a card that tells to load them from `repo`. Raises: OSError, ValueError."""
-    names = [name for name in PUBLISHED if name != CARD and (folder / name).exists()]
-    files = {name: folder / name for name in names} | {CARD: card_of(folder, repo).encode()}
+    """Weights, config, metrics, plots, what answers with them without this project, drawn examples, and a card that
+    tells to load them from `repo`. Raises: OSError, ValueError.
+    """
+    names = [*FILES.values(), TRAINED, CONFIG, METRICS, *PLOTS]
+    files = {name: folder / name for name in names if (folder / name).exists()}
+    files |= {name: Path(__file__).with_name(name) for name in PROGRAMS}
+    files |= {name: EXAMPLES / Path(name).name for name in WIDGET}
+    files |= {PREPROCESSOR: preprocessor_config(folder).encode(), CARD: card_of(folder, repo).encode()}
     message = f"Weights {read_config(folder)['name']}, sha256 {sha256(folder / FILES['int8'])[:8]}"
     return Upload(repo, "model", files, stale=PUBLISHED.__contains__, message=message)
+
+
+def preprocessor_config(folder: Path) -> str:
+    """How transformers is to frame pictures, as JSON: attributes of PROGRAMS' processor."""
+    config, auto_map = read_config(folder), json.loads((folder / CONFIG).read_text())["auto_map"]
+    facts = {"image_processor_type": auto_map["AutoImageProcessor"].split(".")[1], "auto_map": auto_map}
+    return json.dumps(facts | {key: config[key] for key in ("size", "margin")}, indent=2) + "\n"
 
 
 def need_repo_id(name: str) -> str:
