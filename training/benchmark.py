@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms import v2
 
 from model import CLASSES
-from model.artifact import FILES
-from model.classifier import EMBEDDED, TumorClassifier
+from model.artifact import EMBEDDED, FILES
+from model.classifier import TumorClassifier
 from model.graph import PROBE, PROBE_DEPTH, with_unsigned_weights
 
 from .batches import draw_batch
