@@ -76,10 +76,8 @@ def report(seed, classes=4):
 @pytest.fixture(scope="module")
 def metrics():
     """A metrics.json with every section."""
-    rows = [
-        {"key": key, "what": key, "median_ms": 7.77 + k, "p95_ms": 9.99, "to_int8": 1.5}
-        for k, key in enumerate(("int8", "fp32"))
-    ]
+    alone = {"ms": [7.77, 5.55], "start_s": 0.444, "peak_mb": 99.9, "file_mb": 2.22}
+    volume = {"what": "volume of 155 slices", "against": "its slices one by one", "unit": "s"}
     sha, spread = "e1ece6eb", {"mean": 0.9444, "low": 0.9333, "high": 0.9555, "sd": 0.0111}
     figshare = {"train": {"images": 2164, "groups": 160}, "val": {"images": 444, "groups": 34}}
     return {
@@ -97,11 +95,14 @@ def metrics():
         "not_brain_mri": {"refused": mean_with_interval(np.ones(320), [str(k) for k in range(320)], resamples=50)},
         "quantization": {"macro_f1_int8": 0.9312, "macro_f1_fp32": 0.9333, "bytes_int8": 2.8e6, "bytes_fp32": 11.2e6},
         "speed": {
-            "rows": rows,
-            "threads": 2,
-            "runs": 200,
+            "model": f"net int8 {sha}",
+            "networks": [{"what": "int8", "ratio": [1, 1]} | alone, {"what": "fp32", "ratio": [0.666, 0.5]} | alone],
+            "pairs": [volume | {"ratio": 0.555, "ours": 0.3333, "theirs": 0.6006}],
+            "threads": [1, 2],
+            "rounds": 200,
+            "load": 3.2,
             "hardware": {"processor": "Some CPU", "cores": 2},
-            "versions": {"torch": "2.15"},
+            "versions": {"onnxruntime": "1.32"},
         },
         "training": {
             "settings": {
@@ -267,20 +268,19 @@ def test_volumes_that_were_not_calibrated_or_measured_have_no_rule_and_no_figure
         assert f"verdict of a volume: {NOT_MEASURED}" in text and f"Verdicts on volumes: {NOT_MEASURED}" in text
 
 
-def test_time_of_a_volume_is_told_with_the_load_of_the_machine(metrics):
-    timed = {"slices": 155, "size": 240, "seconds": 0.987, "to_one_by_one": 0.555, "runs": 9}
-    speed = metrics["speed"] | {"volume": timed, "load": 3.2}
-    text = readme_numbers(metrics | {"speed": speed})
-    assert "155 slices (240 px) takes 0.99 s, 0.56 of what" in text and "load of the machine before was 3.2" in text
-    assert "volume of" not in readme_numbers(metrics)
+def test_times_are_told_after_their_ratios_and_with_the_load_of_the_machine(metrics):
+    text = readme_numbers(metrics)
+    assert "| fp32 | 0.666 | 0.5 | 7.77 | 5.55 | 0.444 | 99.9 | 2.22 |" in text and "our int8 / it, 2 threads" in text
+    assert "| volume of 155 slices | 0.555 | 0.333 s | 0.601 s | its slices one by one |" in text
+    assert "load before 3.2" in text
+    rest = {name: part for name, part in metrics["speed"].items() if name != "pairs"}
+    assert "| fp32 | 0.666" in (text := readme_numbers(metrics | {"speed": rest})) and "one by one" not in text
 
 
 def test_times_of_earlier_weights_are_told_as_such(metrics):
-    assert "timed with earlier weights" in readme_numbers(metrics)  # the report names none
-    metrics["speed"]["model"] = f"net int8 {metrics['weights_sha256'][:8]}"
     assert "timed with earlier weights" not in readme_numbers(metrics)
-    metrics["speed"]["model"] = "net int8 ffffffff"
-    assert "timed with earlier weights" in readme_numbers(metrics)
+    earlier = metrics["speed"] | {"model": "net int8 ffffffff"}
+    assert "timed with earlier weights" in readme_numbers(metrics | {"speed": earlier})
 
 
 def test_hub_reads_the_front_matter_and_the_results(metrics):
