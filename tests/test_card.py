@@ -107,6 +107,7 @@ def metrics():
         "training": {
             "settings": {
                 "data": "../somewhere/pool",
+                "out": "run1",
                 "epochs": 20,
                 "phantoms": 1200,
                 "init": "imagenet",
