@@ -42,6 +42,7 @@ PAGE = HERE / "page"
 MAX_KEPT_BYTES = 1 << 30  # of all visitors' scans together: what a small server can spare beside the model
 SWEEP_SECONDS = 60
 READING_SECONDS = 0.3  # between two looks at how far reading is
+QUEUE_SECONDS = 0.02  # between two looks at the queue: by itself Gradio looks 1,000 times a second, 5 % of a core
 LOADING_SECONDS = 0.3  # between two looks whether the model is loaded
 AT_ONCE = (os.cpu_count() or 1) + 1  # answers to uploads, and as many to what is read already: nobody blocks the others
 
@@ -404,6 +405,7 @@ def launch() -> None:
         ssr_mode=False,
         footer_links=["api"],
     )
+    blocks._queue.sleep_when_free = QUEUE_SECONDS
     blocks.has_launched = True  # as launch() says; until then Gradio takes any file of the server for an upload
     everywhere = "SPACE_ID" in os.environ  # on Hugging Face Spaces a proxy stands in front
     host = os.environ.get("HOST", "0.0.0.0" if everywhere else "127.0.0.1")

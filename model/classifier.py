@@ -10,7 +10,7 @@ import numpy as np
 
 from . import CLASSES
 from .artifact import EMBEDDED, FILES, DamagedWeights, read_config, read_graph
-from .graph import UntrustedGraph, open_session
+from .graph import Graph, UntrustedGraph
 from .marks import DRAWN_ON, has_lines
 from .prediction import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE, Prediction, by_probability, doubts_about_answer
 from .preprocess import Window, frame
@@ -30,26 +30,21 @@ class TumorClassifier:
     """A loaded artifact. Calls from several threads at once are safe: nothing changes after loading.
 
     A slice is answered in the thread that asks, on one core, so that visitors share the cores; several slices are
-    spread over as many threads as there are cores.
+    spread over `threads`, as many as this process has cores if it is 0.
     Attributes: `config` (see `artifact.make_config`), `folder`, `version` (name and start of the graph's sha256).
     """
 
-    def __init__(self, folder: Path, precision: str = "int8"):
+    def __init__(self, folder: Path, precision: str = "int8", threads: int = 0):
         self.folder = folder
         self.config = read_config(folder)
         try:
-            self.session = open_session(read_graph(folder, precision, self.config))
-            (self._input,) = self.session.get_inputs()
-            if self._input.shape != [1, 1, *[self.config["size"]] * 2]:
-                raise UntrustedGraph(f"its input is not of {self.config['size']} pixels")
-            if missing := {*RawOutputs._fields} - {output.name for output in self.session.get_outputs()}:
-                raise UntrustedGraph(f"it does not answer {', '.join(sorted(missing))}")
+            self.graph = Graph(read_graph(folder, precision, self.config), self.config["size"], RawOutputs._fields)
         except UntrustedGraph as error:
             raise DamagedWeights(
                 f"the weights in {folder} do not fit this program: {error}. Copy the folder again."
             ) from error
         self.version = f"{self.config['name']} {precision} {self.config['sha256'][FILES[precision]][:8]}"
-        self.threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="slices")
+        self.threads = ThreadPoolExecutor(threads or cores(), thread_name_prefix="slices")
 
     @classmethod
     def from_folder(cls, folder: str | Path, precision: str = "int8") -> "TumorClassifier":
@@ -82,7 +77,7 @@ class TumorClassifier:
 
     def _outputs_of_one(self, square: np.ndarray) -> RawOutputs:
         """uint8 (S, S) -> N = 1."""
-        return RawOutputs(*self.session.run(RawOutputs._fields, {self._input.name: square[None, None]}))
+        return RawOutputs(*self.graph.run(square))
 
     def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, bool, RawOutputs]:
         """A slice -> its frame uint8 (S, S), where that lies, whether lines are drawn on it, and its outputs."""
@@ -169,3 +164,8 @@ class TumorClassifier:
 def _joined(pieces: Sequence[RawOutputs]) -> RawOutputs:
     """What the network says of each slice, in one."""
     return RawOutputs(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

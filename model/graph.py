@@ -6,22 +6,25 @@ use no operator beyond `OPERATORS`.
 
 Without VNNI or AMX a processor adds products of uint8 and int8 in pairs, in 16 bits, where two large ones saturate.
 Unsigned weights are not multiplied that way: the same numbers shifted by 128 give the same sums on every processor,
-where there is VNNI more slowly. An output of the graph shows which is the case (`PROBE`); `open_session` turns the
-weights where it must, so that everybody gets the same digits.
+where there is VNNI more slowly. An output of the graph shows which is the case (`PROBE`); `Graph` turns the weights
+where it must, so that everybody gets the same digits.
 Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html (U8S8 and saturation).
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnxruntime
 
+INPUT = "pixel_values"  # uint8 (1, 1, S, S): one framed slice
 PROBE, PROBE_DEPTH = "products_of_255_and_127", 64  # output int32 (1, 1): so many of these products, added up
 OPERATORS = frozenset(  # of what training/export writes
     ("Add", "Cast", "Clip", "Concat", "Conv", "Div", "DynamicQuantizeLinear", "MatMul", "MatMulInteger")
     + ("MatMulIntegerToFloat", "Mul", "QLinearConv", "ReduceLogSumExp", "ReduceMean", "ReduceSum", "Reshape", "Resize")
     + ("Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose")
 )
+LARGEST, MOST_NODES = 2**25, 500  # bytes, operators
 DOMAINS = frozenset(("", "com.microsoft"))
 # Fields that a graph of ours may have, by number, and the messages that some hold. Not among them: data outside the
 # file (13 and 14 of a tensor), graphs in attributes, sparse tensors, functions, graphs for training.
@@ -39,44 +42,68 @@ Field = tuple[int, int, int]  # number, where its content begins, where it ends
 
 
 class UntrustedGraph(ValueError):
-    """A file that is no graph of ours; the message, for the log, says what it holds."""
+    """A file that is no graph of ours; the message says what it holds."""
 
 
-def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    """The graph in `content`, checked, to be run by as many threads as like, each on one core of its own.
+class Graph:
+    """The graph in `content`, checked. Threads may share it: each call takes one core, the one of whoever calls.
 
+    Args: `size` of the frames that it takes, in pixels; `outputs`, the names of those that it must have.
     Raises: `UntrustedGraph`.
     """
-    check(content)
-    session = _session(content)
-    if PROBE in {output.name for output in session.get_outputs()} and not _multiplies_exactly(session):
-        session = _session(with_unsigned_weights(content))
-    return session
+
+    def __init__(self, content: bytes, size: int, outputs: Sequence[str]):
+        check(content)
+        self.outputs = list(outputs)
+        blank = np.zeros((size, size), np.uint8)
+        try:
+            self.session = _session(content)
+            if not multiplies_exactly(self.session, blank):
+                self.session = _session(with_unsigned_weights(content))
+            answers = self.run(blank)
+        except Exception as error:  # ONNX Runtime's own kinds derive from nothing narrower
+            raise UntrustedGraph(f"ONNX Runtime cannot run it for {size} pixels ({_first_line(error)})") from error
+        for name, answer in zip(self.outputs, answers, strict=True):
+            if answer.dtype != np.float32 or answer.shape[:1] != (1,) or not np.isfinite(answer).all():
+                raise UntrustedGraph(f"its {name} is no finite number for one slice")
+
+    def run(self, square: np.ndarray) -> list[np.ndarray]:
+        """uint8 (size, size) -> each of `outputs`, float32 (1, ...)."""
+        return self.session.run(self.outputs, {INPUT: square[None, None]})
 
 
 def _session(content: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # slices are spread over the cores, not operators
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # an idle server takes no processor
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own kinds derive from it alone
-        raise UntrustedGraph(f"ONNX Runtime does not load it: {error}") from error
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # by itself it takes other formats, too
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _multiplies_exactly(session: onnxruntime.InferenceSession) -> bool:
-    (pixels,) = session.get_inputs()
-    (products,) = session.run([PROBE], {pixels.name: np.zeros(pixels.shape, np.uint8)})
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def multiplies_exactly(session: onnxruntime.InferenceSession, blank: np.ndarray) -> bool:
+    """Whether products of uint8 and int8 do not saturate on this processor; True of a graph that has none (`PROBE`)."""
+    if PROBE not in {output.name for output in session.get_outputs()}:
+        return True
+    (products,) = session.run([PROBE], {INPUT: blank[None, None]})
     return products.item() == PROBE_DEPTH * 255 * 127
 
 
 def check(content: bytes) -> None:
-    """Raises: `UntrustedGraph` for what is no ONNX file, and for whatever no graph of ours holds."""
+    """Raises: `UntrustedGraph` for what is no ONNX file, and for whatever no graph of ours holds.
+
+    It keeps out code and other files. What a graph of allowed operators makes of memory it does not foresee.
+    """
+    if len(content) > LARGEST:
+        raise UntrustedGraph(f"it is larger than {LARGEST // 2**20} MB")
     try:
-        if not any(kind == "node" for kind, _ in _messages(content, "model", 0, len(content))):
-            raise UntrustedGraph("it is empty")
+        kinds = Counter(kind for kind, _ in _messages(content, "model", 0, len(content)))
     except (IndexError, UnicodeDecodeError) as error:
         raise UntrustedGraph("it is no ONNX file, or not a whole one") from error
+    if kinds["graph"] != 1 or not 0 < kinds["node"] <= MOST_NODES:
+        raise UntrustedGraph(f"it has {kinds['graph']} graphs and {kinds['node']} operators")
 
 
 def _messages(content: bytes, kind: str, start: int, end: int) -> Iterator[tuple[str, dict[int, slice]]]:

@@ -52,7 +52,7 @@ class Wanted:
 
     def __init__(self, repository: str, precision: str):
         self.repository = repository
-        self.needed = (CONFIG, FILES[precision or "int8"])
+        self.needed = (CONFIG, FILES[precision or "int8"], *([] if precision else [TRAINED]))
         self.files = [CONFIG, METRICS, *([FILES[precision]] if precision else [*FILES.values(), TRAINED])]
 
     def cached(self, commit: str) -> Path | None:

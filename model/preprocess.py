@@ -85,8 +85,11 @@ def _percentiles(pixels: np.ndarray) -> list[np.float64]:
 
 def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Finite values -> uint8 of the same shape: `low` and less is black, `high` and more is white."""
-    values = values.astype(np.float32, copy=False)
-    return (np.clip((values - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
+    levels = values.astype(np.float32, copy=False) - low
+    levels /= high - low  # in place: of several large arrays malloc returns the pages, which costs more than the sums
+    levels.clip(0, 1, out=levels)
+    levels *= 255
+    return levels.round(out=levels).astype(np.uint8)
 
 
 def foreground_counts(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,13 +17,13 @@ def golden() -> dict:
     content, turned = read_graph(EMBEDDED, "int8", config), []
     turn = graph.with_unsigned_weights
     graph.with_unsigned_weights = lambda content: turned.append(True) or turn(content)
-    session = graph.open_session(content)
+    loaded = graph.Graph(content, config["size"], ["logits", "brain_score"])
     pictures = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
     slices = [np.asarray(Image.open(picture).convert("L")) for picture in pictures]
     frames = [frame(pixels, config["size"], config["margin"])[0] for pixels in slices]
-    answers = [session.run(["logits", "brain_score"], {"pixel_values": square[None, None]}) for square in frames]
+    answers = [loaded.run(square) for square in frames]
     logits, scores = (np.concatenate(parts).tolist() for parts in zip(*answers, strict=True))
-    exact = graph._multiplies_exactly(graph._session(content))
+    exact = graph.multiplies_exactly(graph._session(content), frames[0])
     return {"exact": exact, "turned": bool(turned), "logits": logits, "brain_score": scores}
 
 

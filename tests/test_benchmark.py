@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from training.benchmark.__main__ import main
+from training.benchmark.table import table
 
 from tests.server import write_random_weights
 from training.benchmark import alone, contestants, inference, training_step, turns
-from training.benchmark.__main__ import main
-from training.benchmark.table import table
 from training.phantoms import write_phantom_dataset
 
 

@@ -1,5 +1,6 @@
 """The exported graphs against the network that they were exported from, and on other processors."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -11,15 +12,16 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from model.artifact import EMBEDDED, FILES, TRAINED
+from model.artifact import EMBEDDED
 from model.classifier import RawOutputs, TumorClassifier
-from model.graph import OPERATORS, PROBE, PROBE_DEPTH, open_session, with_unsigned_weights
+from model.graph import OPERATORS, PROBE, PROBE_DEPTH, Graph, _session, multiplies_exactly, with_unsigned_weights
 from tests.server import REPOSITORY
 from training.brain_detector import BrainDetector
 from training.distance import FeatureDistance
 from training.export import gate
 from training.export.graph import AnsweringNet, float_graph, with_parameters
 from training.export.int8 import dynamic_int8, quantize_rows
+from training.initialize import trained_in
 from training.network import FEATURES, TumorNet
 
 SIZE = 96
@@ -66,11 +68,11 @@ def blobs(count: int, seed: int) -> torch.Tensor:
     return (smooth.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def answers(content: bytes, images: torch.Tensor) -> RawOutputs:
-    session = open_session(content)
-    names = list(RawOutputs._fields)
-    pieces = [session.run(names, {"pixel_values": image[None].numpy()}) for image in images]
-    return RawOutputs(*map(np.concatenate, zip(*pieces, strict=True)))
+def answers(content: bytes, images: torch.Tensor, turned: bool = False) -> RawOutputs:
+    """`turned`: as unsigned weights, whatever this processor is."""
+    graph = Graph(content, SIZE, RawOutputs._fields)
+    graph.session = _session(with_unsigned_weights(content)) if turned else graph.session
+    return RawOutputs(*map(np.concatenate, zip(*(graph.run(image.numpy()[0]) for image in images), strict=True)))
 
 
 @torch.inference_mode()
@@ -111,39 +113,56 @@ def test_the_int8_graph_is_at_most_three_tenths_and_no_large_tensor_is_left_in_f
 def test_the_graphs_use_every_allowed_operator_and_tell_nothing_of_where_they_were_made(graph):
     int8 = dynamic_int8(graph, gate.in_float(gate.FLOAT_PARTS[0]))
     assert {node.op_type for model in (graph, int8) for node in model.graph.node} == OPERATORS
-    for model in (graph, int8):
+    for model in map(copy.deepcopy, (graph, int8)):
+        for tensor in model.graph.initializer:
+            tensor.ClearField("raw_data")  # any three letters are in megabytes of numbers
         content = model.SerializeToString()
         assert str(REPOSITORY).encode() not in content and b".py" not in content
 
 
 def test_unsigned_weights_give_the_same_digits(graph):
     content, images = dynamic_int8(graph, gate.in_float(3)).SerializeToString(), blobs(6, seed=9)
-    turned = with_unsigned_weights(content)
-    assert {tensor.data_type for tensor in onnx.load_from_string(turned).graph.initializer} & {
-        TensorProto.INT8,
-        TensorProto.UINT8,
-    } == {TensorProto.UINT8}
-    for signed, unsigned in zip(answers(content, images), answers(turned, images), strict=True):
+    kinds = {tensor.data_type for tensor in onnx.load_from_string(with_unsigned_weights(content)).graph.initializer}
+    assert TensorProto.UINT8 in kinds and TensorProto.INT8 not in kinds
+    if not multiplies_exactly(_session(content), np.zeros((SIZE, SIZE), np.uint8)):
+        pytest.skip("this processor has no VNNI: the weights are turned already")
+    for signed, unsigned in zip(answers(content, images), answers(content, images, turned=True), strict=True):
         np.testing.assert_array_equal(signed, unsigned)
 
 
-def test_where_products_saturate_the_weights_are_turned(graph, monkeypatch):
-    """A graph whose probe is off by what pairs of products lose in 16 bits, as on a processor without VNNI."""
+@pytest.mark.parametrize("exact", [True, False])
+def test_where_products_saturate_the_weights_are_turned(graph, monkeypatch, exact):
+    content, turned = dynamic_int8(graph, gate.in_float(3)).SerializeToString(), []
+    monkeypatch.setattr("model.graph.multiplies_exactly", lambda *_: exact)
+    monkeypatch.setattr("model.graph.with_unsigned_weights", lambda given: turned.append(given) or given)
+    Graph(content, SIZE, RawOutputs._fields)
+    assert turned == ([] if exact else [content])
+
+
+def test_a_probe_that_is_off_by_what_pairs_of_products_lose_is_not_exact(graph):
     model = dynamic_int8(graph, gate.in_float(3))
-    content = model.SerializeToString()
     (steep,) = (tensor for tensor in model.graph.initializer if tensor.name == f"{PROBE}.1")
     steep.CopyFrom(numpy_helper.from_array(np.full((PROBE_DEPTH, 1), 64, np.int8), steep.name))
-    loaded = []
-    monkeypatch.setattr("model.graph.with_unsigned_weights", lambda given: loaded.append(given) or content)
-    open_session(content)
-    assert not loaded
-    open_session(model.SerializeToString())
-    assert loaded == [model.SerializeToString()]
+    assert not multiplies_exactly(_session(model.SerializeToString()), np.zeros((SIZE, SIZE), np.uint8))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1e-8, -0.5])
+def test_channels_that_training_has_given_up_answer_their_bias(answering, gamma):
+    """Their weights are next to nothing: in units of such a scale a bias would not fit 32 bits."""
+    net = copy.deepcopy(answering.net)
+    for block in list(net.features)[5:]:
+        for module in block.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.data[::6], module.bias.data[::6] = gamma, 1.0
+    graph, images = float_graph(net.eval(), SIZE), blobs(8, seed=11)
+    exact = answers(graph.SerializeToString(), images).logits
+    got = answers(dynamic_int8(graph, gate.in_float(3)).SerializeToString(), images).logits
+    assert np.sqrt(np.mean((got - exact) ** 2)) < 0.05 * exact.std()
 
 
 def test_rows_are_quantized_to_half_a_step():
     weight = np.random.default_rng(5).normal(size=(5, 4, 10, 1)) * np.array([1e-6, 0.1, 1, 10, 0])[:, None, None, None]
-    rows, scale = quantize_rows(weight.astype(np.float32))
+    rows, scale = quantize_rows(weight.astype(np.float32), np.zeros(5))
     assert rows.dtype == np.int8 and np.abs(rows).max() == 127
     assert (np.abs(rows * scale[:, None, None, None] - weight) <= scale[:, None, None, None] / 2 + 1e-9).all()
 
@@ -180,10 +199,8 @@ def test_the_gate_takes_images_that_define_no_figure():
     assert gate.holds(found) and "auc_loss" not in found and "macro_f1_loss" not in found
 
 
-def test_the_shipped_graph_is_the_shipped_network(classifier, tmp_path):
+def test_the_shipped_graph_is_the_shipped_network():
     """What fine-tuning starts from is what answers, as far as int8 goes."""
-    from training.initialize import trained_in
-
     net = TumorNet()
     net.load_state_dict(trained_in(EMBEDDED))
     rng = np.random.default_rng(2)
@@ -192,7 +209,6 @@ def test_the_shipped_graph_is_the_shipped_network(classifier, tmp_path):
         expected = net.eval()(torch.from_numpy(frames)[:, None]).logits.numpy()
     got = TumorClassifier.from_folder(EMBEDDED).outputs(frames).logits
     assert np.sqrt(np.mean((got - expected) ** 2)) < 0.1 * expected.std()
-    assert (EMBEDDED / TRAINED).exists() and (EMBEDDED / FILES["int8"]).exists()
 
 
 def test_a_processor_without_vnni_gives_the_same_answers():
@@ -205,5 +221,5 @@ def test_a_processor_without_vnni_gives_the_same_answers():
     )
     assert there["turned"] and not there["exact"], "an emulated Haswell has no VNNI"
     assert here["turned"] == (not here["exact"])
-    np.testing.assert_allclose(there["logits"], here["logits"], atol=1e-3)
-    np.testing.assert_allclose(there["brain_score"], here["brain_score"], atol=1e-4)
+    np.testing.assert_allclose(there["logits"], here["logits"], atol=1e-5)  # float32 sums may differ in order
+    np.testing.assert_allclose(there["brain_score"], here["brain_score"], atol=1e-6)

@@ -49,11 +49,12 @@ def test_mean_and_spread_are_those_of_the_runs(runs):
 
 
 def test_table_says_what_was_aimed_at_and_whether_it_is_met(runs):
-    text = markdown(collect(runs), shipped="sha4")
+    text = markdown(collect(runs), "run4", shipped="sha4")
     assert "| pool test: macro-F1 | 0.950 | 0.930 to 0.970 | 0.020 | ≥ 0.94 | yes |" in text
     assert "| pool test: prediction set holds the truth | 0.970 | 0.970 to 0.970 | 0.000 | 0.94 to 0.96 | no |" in text
-    assert "| pool test: refused | not measured |" in text and "those of seed 4" in text
-    assert "none of these" in markdown(collect(runs), shipped="another")
+    assert "| pool test: refused | not measured |" in text and "those of seed 4." in text
+    assert "those of seed 4, exported anew since." in markdown(collect(runs), "run4", shipped="another")
+    assert "none of these" in markdown(collect(runs), "another", shipped="sha4")
     assert "not measured" in markdown({})
 
 

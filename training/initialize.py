@@ -31,7 +31,11 @@ def initialize(net: TumorNet, source: str) -> None:
     elif source.endswith(STATE_DICTS):
         fill_from_imagenet(net, state_dict_in(Path(source)))
     else:
-        net.load_state_dict(trained_in(find_weights(source)))
+        folder = find_weights(source)
+        try:
+            net.load_state_dict(trained_in(folder))
+        except RuntimeError as error:
+            raise DamagedWeights(f"{folder / TRAINED} is of another network. Copy the weights folder again.") from error
 
 
 def trained_in(folder: Path) -> dict[str, Tensor]:

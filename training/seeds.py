@@ -143,8 +143,11 @@ def _value(report: dict, path: tuple[str, ...]) -> float | None:
     return found["value"] if isinstance(found, dict) else found
 
 
-def markdown(result: dict, shipped: str = "") -> str:
-    """Mean and spread as a table, beside what was aimed at; `shipped`, the sha256 of the weights that a card is of."""
+def markdown(result: dict, run_name: str = "", shipped: str = "") -> str:
+    """Mean and spread as a table, beside what was aimed at.
+
+    `run_name` and `shipped`: the run that the weights of a card are of, and their sha256.
+    """
     if not result:
         return f"Several seeds of the same recipe: {NOT_MEASURED}."
     spread = {row["key"]: row for row in result["rows"]}
@@ -161,7 +164,11 @@ def markdown(result: dict, shipped: str = "") -> str:
         met = NOTHING if str(aim) == NOTHING else "yes" if aim.met_by(known) else "no"
         rows.append([aim.what, mean, f"{low} to {high}", sd, str(aim), met])
     seeds = ", ".join(str(run["seed"]) for run in result["runs"])
-    own = [f"those of seed {run['seed']}" for run in result["runs"] if run["weights_sha256"] == shipped]
+    own = [
+        f"those of seed {run['seed']}{'' if run['weights_sha256'] == shipped else ', exported anew since'}"
+        for run in result["runs"]
+        if run["name"] == run_name
+    ]
     head = [
         f"{len(result['runs'])} runs, the same but for the seed",
         "mean",

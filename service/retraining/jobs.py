@@ -32,19 +32,11 @@ log = logging.getLogger(__name__)
 
 WORKER = f"{__package__}.worker"
 REPOSITORY = Path(__file__).parents[2]
-# What training imports and serving does not
-NEEDED = (
-    "matplotlib",
-    "onnxscript",
-    "safetensors",
-    "scipy",
-    "sklearn",
-    "tensorboard",
-    "torch",
-    "tqdm",
-)  # by training alone
+NEEDED = (  # by training alone
+    *("matplotlib", "onnxscript", "safetensors", "scipy", "sklearn", "tensorboard", "torch", "tqdm"),
+)
 MAX_STARTS = 3  # of one job: a process that is killed over and over lacks memory, not luck
-KEPT = 10  # jobs that have ended; each candidate is 10 MB
+KEPT = 10  # jobs that have ended; each candidate is 17 MB
 
 DIED = (
     "The process that trains ended before its time: most often memory is short. The job's log on the server may tell."

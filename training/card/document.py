@@ -119,7 +119,8 @@ def _rendered(metrics: dict, section: str) -> str:
 def _seeds(metrics: dict) -> str:
     from ..seeds import markdown as told
 
-    return told(metrics.get("seeds", {}), metrics.get("weights_sha256", ""))
+    run = metrics.get("training", {}).get("settings", {}).get("out", "")
+    return told(metrics.get("seeds", {}), run, metrics.get("weights_sha256", ""))
 
 
 def _evidence(report: dict | None, *words: str) -> str:

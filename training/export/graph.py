@@ -9,11 +9,12 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from model.graph import INPUT
+
 from ..brain_detector import BrainDetector
 from ..distance import FeatureDistance
 from ..network import TumorNet
 
-INPUT = "pixel_values"
 OUTPUTS = ("logits", "evidence", "brain_score", "distance", "features")
 
 

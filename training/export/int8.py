@@ -8,7 +8,7 @@ while ranges calibrated on our own images cost up to 0.06 of it although the tes
   a ReLU6 becomes QLinearConv, which writes that grid; its saturation is the ReLU6.
 - A block's output, which nothing bounds, passes through DynamicQuantizeLinear. QLinearConv wants the bias in units of
   (input scale x weight scale): for such an input it is computed in the graph. A cast that drops the fraction of an
-  int32 is off by less than one unit of the sum, where a step of the output is thousands.
+  int32 is off by less than one unit of the sum, where a step of the output is hundreds.
 - A block's last, 1x1 convolution becomes MatMulIntegerToFloat, which writes float32 at once.
 - All of it is channels-last, as both operators compute fastest; what stays float32 is transposed to and from it.
 
@@ -26,14 +26,20 @@ from onnx import TensorProto, helper, numpy_helper
 from model.graph import PROBE, PROBE_DEPTH
 
 STEP = np.float32(6 / 255)  # of the grid that ReLU6 bounds
+LEAST_SCALE = 2.0**-16  # of a channel, beside its bias, which then is below 2**31 units if the input's range is 0.01
 MICROSOFT = "com.microsoft"  # domain of the operators that ONNX Runtime has beyond the standard
 GEOMETRY = ("strides", "pads", "group")
 Quantized = tuple[str, str, str]  # names of a uint8 tensor, its scale and its zero point
 
 
-def quantize_rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (rows, ...) -> int8 of that shape in -127..127, float32 scales (rows,): weight ~ scale * int8."""
-    scale = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1) / 127, 1e-12).astype(np.float32)
+def quantize_rows(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (rows, ...) -> int8 of that shape in -127..127, float32 scales (rows,): weight ~ scale * int8.
+
+    Where weights are next to nothing beside the `bias` (rows,), as in channels that training has given up, the scale is
+    larger than they need: in its units the bias must fit 32 bits.
+    """
+    scale = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1) / 127, np.abs(bias) * LEAST_SCALE)
+    scale = np.maximum(scale, 1e-12).astype(np.float32)
     rows = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
     return rows.clip(-127, 127).astype(np.int8), scale
 
@@ -104,8 +110,8 @@ class _Rewriting:
 
     def convolution(self, node: onnx.NodeProto) -> None:
         name = node.input[1].removesuffix(".weight")
-        rows, scale = quantize_rows(self.weights[node.input[1]])
         bias = self.weights[node.input[2]]
+        rows, scale = quantize_rows(self.weights[node.input[1]], bias)
         (after, *more) = self.users[node.output[0]]
         if after.op_type == "Clip" and not more:
             inputs = self.quantize(node.input[0])
