@@ -107,6 +107,7 @@ def metrics():
         "training": {
             "settings": {
                 "data": "../somewhere/pool",
+                "out": "run1",
                 "epochs": 20,
                 "phantoms": 1200,
                 "init": "imagenet",
@@ -353,7 +354,7 @@ def test_command_that_trains_it_gives_every_setting(metrics):
     assert command[:3] == ["python", "-m", "training.train"]
     assert dict(zip(command[3::2], command[4::2], strict=True)) == {
         **{"--data": "pool", "--epochs": "20", "--phantoms": "1200", "--init": "imagenet", "--frozen": "4"},
-        **{"--position_weight": "0.5", "--transplants_from": "0.0"},
+        **{"--position_weight": "0.5", "--transplants_from": "0.0", "--out": "run1"},
     }
 
 
