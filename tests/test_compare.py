@@ -15,9 +15,8 @@ from torch import nn
 from model import NO_TUMOR
 from model.artifact import FILES
 from tests.server import write_random_weights
-from training import compare
+from training import benchmark, compare
 from training.baselines import BASELINES, Baseline, flip_rotate_shift, from_imagenet, tinyvgg
-from training.benchmark import turns
 from training.card.comparison import NAMES, markdown, summary
 from training.compare import epochs_within, main
 from training.comparison_figures import figures, latency
@@ -302,7 +301,6 @@ def test_impossible_commands_are_refused(missing, data, tmp_path):
 
 
 def test_every_system_is_timed_in_turns_as_it_is_served(monkeypatch):
-    monkeypatch.setattr(turns, "WARM_UP", 0)
-    monkeypatch.setattr(turns, "RUNS", 2)
+    monkeypatch.setattr(benchmark, "ROUNDS", 2)
     assert set(latency(["two_convolutions", "tinyvgg"])) == {"two_convolutions", "tinyvgg"}
     assert set(NAMES) == {*BASELINES, "ours", "ours_full"}

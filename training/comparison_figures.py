@@ -10,7 +10,7 @@ from model import NO_TUMOR
 from model.classifier import TumorClassifier
 
 from .baselines import BASELINES, Baseline
-from .benchmark.turns import take_turns
+from .benchmark import take_turns
 from .bootstrap import figure, mean_with_interval, ratio, resample_weights
 from .card.comparison import BINARY, FOUR, OURS
 from .data import LABELS, Dataset
