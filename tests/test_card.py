@@ -353,8 +353,15 @@ def test_command_that_trains_it_gives_every_setting(metrics):
     command = text.split("```sh\n")[-1].split("```")[0].replace("\\\n", " ").split()
     assert command[:3] == ["python", "-m", "training.train"]
     assert dict(zip(command[3::2], command[4::2], strict=True)) == {
-        **{"--data": "pool", "--epochs": "20", "--phantoms": "1200", "--init": "imagenet", "--frozen": "4"},
-        **{"--position_weight": "0.5", "--transplants_from": "0.0"},
+        **{
+            "--data": "pool",
+            "--out": "run1",
+            "--epochs": "20",
+            "--phantoms": "1200",
+            "--init": "imagenet",
+            "--frozen": "4",
+        },
+        **{"--position_weight": "0.5", "--transplants_from": "0.0", "--out": "run1"},
     }
 
 

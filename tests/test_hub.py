@@ -32,7 +32,7 @@ def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
     metrics = {"weights_sha256": hashlib.sha256(content).hexdigest()}
     config = {OURS: make_config("tiny", 64, 0.06) | facts}
     files = {CONFIG: config, METRICS: metrics}
-    return {name: json.dumps(told).encode() for name, told in files.items()} | {WEIGHTS: content}
+    return {name: json.dumps(told).encode() for name, told in files.items()} | {WEIGHTS: content, TRAINED: b"trained"}
 
 
 @pytest.fixture
@@ -86,7 +86,6 @@ def test_what_is_no_folder_and_no_repository_is_not_asked_for(hub, source):
 
 
 def test_only_json_and_weights_come(hub, repository):
-    repository.commit({TRAINED: b"trained"})
     folder = find_weights(NAME)
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert files == {CONFIG, METRICS, WEIGHTS, TRAINED}
@@ -170,6 +169,13 @@ def test_a_name_without_a_repository_is_said_to_have_none(hub):
     assert f"There is no {NAME}@main on the Hub" in refusal()
 
 
+def test_what_training_starts_from_is_needed_unless_one_precision_is_enough(hub):
+    hub.add(NAME).commit({name: told for name, told in artifact().items() if name != TRAINED})
+    assert f"holds no {TRAINED}" in refusal()
+    folder = fetch(NAME, precision="int8").folder
+    assert content(folder) == b"weights" and not (folder / TRAINED).exists()
+
+
 @pytest.mark.parametrize("config", [artifact()[CONFIG], b'{"model_type": "vit"}', b"[", b"[]"])
 def test_what_was_not_published_by_this_program_is_refused(hub, config):
     hub.add(NAME).commit({CONFIG: config, TRAINED: b"theirs"})
@@ -194,7 +200,8 @@ def test_weights_of_an_older_format_are_named_as_such_although_their_files_have_
 def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
     hub.add(NAME).commit(artifact(format_version=99))
     assert "these weights have format 99" in refusal()
-    assert len([request for request in asked(hub) if request.startswith("GET /storage/")]) == 1
+    fetched = [request for request in asked(hub) if request.startswith("GET /storage/")]
+    assert len(fetched) == len({WEIGHTS, TRAINED}) == len(set(fetched))
 
 
 def test_a_hub_that_is_out_of_order_in_the_middle_is_given_up(hub, repository):

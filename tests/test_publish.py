@@ -153,6 +153,10 @@ def spoil_trained(folder: Path) -> None:
     (folder / TRAINED).write_bytes((folder / TRAINED).read_bytes()[:-1] + b"?")
 
 
+def lose_trained(folder: Path) -> None:
+    (folder / TRAINED).unlink()
+
+
 def spoil_temperature(folder: Path) -> None:
     change_config(folder, temperature=1e-3)
 
@@ -176,6 +180,7 @@ def lose_metrics(folder: Path) -> None:
         (spoil_weights, "run training.export again"),
         (spoil_fp32, "onnx/model.onnx is not the file that was measured"),
         (spoil_trained, "is not what its config.json names"),
+        (lose_trained, "model.safetensors is missing or damaged"),
         (spoil_temperature, "otherwise than when it was measured"),
         (spoil_threshold, "another operating point"),
         (spoil_format, "Update it"),

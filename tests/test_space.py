@@ -1,7 +1,6 @@
 """The Space: what is pushed is all it needs, and starts as a Space does."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -9,18 +8,19 @@ import time
 from pathlib import Path
 
 import httpx
+import onnx
 import pytest
 import yaml
 from gradio_client import Client
 from huggingface_hub import HfApi, hf_hub_download
 
-from model.artifact import EMBEDDED, TRAINED
+from model.artifact import EMBEDDED
 from model.classifier import TumorClassifier
 from model.scans import read
 from page import examples
 from tests.server import START_SECONDS, ask
 from training.publish import main
-from training.publishing import space
+from training.publishing import artifact, space
 from training.publishing.failures import PushFailed
 
 ROOT = Path(__file__).parents[1]
@@ -31,16 +31,16 @@ def front_matter(text: str) -> dict:
     return yaml.safe_load(text.split("---\n")[1])
 
 
-@pytest.fixture
-def weights_folder(tmp_path) -> Path:
-    """The embedded weights without what takes long to publish: nothing to make the float32 graph of."""
-    return shutil.copytree(EMBEDDED, tmp_path / "weights", ignore=shutil.ignore_patterns(TRAINED, "model.onnx"))
+@pytest.fixture(autouse=True)
+def without_float_graph(monkeypatch) -> None:
+    """The embedded weights are published without the float32 graph, which takes long to make and no Space needs."""
+    monkeypatch.setattr(artifact, "float_graph", lambda net, size: onnx.ModelProto())
 
 
 @pytest.fixture
-def pushed(hub, weights_folder) -> None:
+def pushed(hub) -> None:
     """Weights, and a Space that answers with them, on the Hub."""
-    assert main([str(weights_folder), "--repo", MODEL]) == 0
+    assert main([str(EMBEDDED), "--repo", MODEL]) == 0
     assert main(["--space", SPACE, "--repo", MODEL]) == 0
 
 
@@ -155,8 +155,8 @@ def test_what_a_space_no_longer_needs_is_deleted_but_never_another_space(hub, pu
     assert hub.repository("hospital/other", "space").head.files["app.py"].content == b"theirs"
 
 
-def test_a_dry_run_creates_no_space(hub, weights_folder):
-    assert main([str(weights_folder), "--repo", MODEL, "--space", SPACE, "--dry-run"]) == 0
+def test_a_dry_run_creates_no_space(hub):
+    assert main([str(EMBEDDED), "--repo", MODEL, "--space", SPACE, "--dry-run"]) == 0
     assert hub.repository(SPACE, "space") is None and hub.repository(MODEL) is None
 
 

@@ -36,7 +36,7 @@ def remake_float_graph(folder: Path) -> None:
     `DamagedWeights`.
     """
     config, file = read_config(folder), folder / FILES["fp32"]
-    if file.exists() or not (folder / TRAINED).exists():
+    if file.exists():
         return
     net = TumorNet()
     net.load_state_dict(trained_in(folder))
@@ -72,8 +72,7 @@ def check(folder: Path) -> list[str]:
     threshold = config["operating_point"]["threshold"]
     if metrics.get("test", {}).get("threshold", threshold) != threshold:
         raise ValueError(f"{folder / CONFIG} has another operating point than {METRICS} was measured at. Export again.")
-    if (folder / TRAINED).exists():
-        trained_in(folder)  # it is what config.json names
+    trained_in(folder)  # is there, and what config.json names
     found = [f"{METRICS} belongs to {FILES['int8']} (sha256 {digest[:8]})"]
     for precision, file in FILES.items():
         if (folder / file).exists():
