@@ -395,8 +395,7 @@ def launch() -> None:
         path="/",
         theme=THEME,
         css_paths=[HERE / "app.css", *sorted(PAGE.glob("*.css"))],
-        head_paths=PAGE
-        / "print.html",  # not among the style sheets: Gradio rewrites those, and loses what is not below <main>
+        head_paths=PAGE / "print.html",  # as a style sheet, it would be kept to what is inside of <main>
         max_file_size=scans.MAX_BYTES,
         show_error=False,  # of unforeseen exceptions, whose text is not for visitors; what `gr.Error` says is shown
         enable_monitoring=False,

@@ -19,8 +19,8 @@ from playwright.sync_api import expect
 from model import CLASSES, DISPLAY_NAMES, overlay, scans
 from model.cases import Case, classify
 from model.preprocess import Window
-from model.scans import Unreadable
 from model.serving import Origin
+from model.study import judge_study
 from model.wording import percent
 from page import case_report, examples, texts
 from page.case_report import AXIS, COLUMN, GAP, INNER, MARGIN, PLOT, WIDTH
@@ -35,28 +35,13 @@ GLIOMA, REFUSED, VOLUME = "glioma_axial_t1c.png", "not_a_brain_chest.png", "meni
 
 
 @pytest.fixture(scope="module")
-def case_of(classifier):
+def cases(classifier):
     """name of an example -> its case, answered at `WHEN` and called `NAME`."""
-    answered = {}
-
-    def find(name):
-        if name not in answered:
-            scan = replace(scans.read(examples.FOLDER / name), name=NAME, assumptions=(f"Read from {NAME}.",))
-            (case,) = [case for _, case in classify(classifier, [scan]) if case]
-            answered[name] = replace(case, answered=WHEN)
-        return answered[name]
-
-    return find
-
-
-@pytest.fixture
-def glioma(case_of):
-    return case_of(GLIOMA)
-
-
-@pytest.fixture
-def volume(case_of):
-    return case_of(VOLUME)
+    names = (GLIOMA, REFUSED, VOLUME)
+    read = [scans.read(examples.FOLDER / name) for name in names]
+    read = [replace(scan, name=NAME, assumptions=(f"Read from {NAME}.",)) for scan in read]
+    answered = [replace(case, answered=WHEN) for _, case in classify(classifier, read) if case]
+    return dict(zip(names, answered, strict=True))
 
 
 @cache
@@ -86,9 +71,8 @@ def said(*args, **kwargs):
     return " ".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_it_says_all_that_the_page_says(glioma, classifier):
-    words = said(glioma, classifier)
-    (made,) = glioma.predictions
+def test_it_says_all_that_the_page_says(cases, classifier):
+    words, (made,) = said(cases[GLIOMA], classifier), cases[GLIOMA].predictions
     tested = classifier.config["operating_point"]["tested"]
     for sentence in (
         texts.NOTICE,
@@ -104,43 +88,49 @@ def test_it_says_all_that_the_page_says(glioma, classifier):
         f"Weights {classifier.version} · trained {classifier.config['trained']}",
     ):
         assert sentence in words
-    commit = "0123abcd" * 5
-    assert f"{classifier.version} · org/name at {commit} · trained" in said(
-        glioma, classifier, origin=Origin("org/name", commit)
+    origin = Origin("org/name", "0123abcd" * 5)
+    assert f"{classifier.version} · org/name at {'0123abcd' * 5} · trained" in said(
+        cases[GLIOMA], classifier, None, None, origin
     )
 
 
-def test_an_open_answer_names_what_cannot_be_excluded(glioma, classifier):
+def test_an_open_answer_names_what_cannot_be_excluded(cases, classifier):
     made = replace(
-        glioma.predictions[0],
+        cases[GLIOMA].predictions[0],
         status="doubtful",
         about_answer="Glioma or meningioma: the model cannot tell which.",
         prediction_set=("glioma", "meningioma"),
     )
-    words = said(replace(glioma, status="doubtful", reason=made.reason, predictions=(made,)), classifier)
+    words = said(replace(cases[GLIOMA], status="doubtful", reason=made.reason, predictions=(made,)), classifier)
     assert "Doubtful: read with care" in words and "Possible Glioma or meningioma: the model cannot tell" in words
     assert made.reason in words
 
 
-def test_a_refused_picture_gives_the_reason_and_no_probability(case_of, classifier):
-    refused = case_of(REFUSED)
-    words = said(refused, classifier)
-    assert refused.status == "refused" and refused.reason in words
-    assert texts.NO_CLASSIFICATION in words and texts.NO_MAP in words
-    assert "sensitivity" not in words and not any(f"{name} " in words for name in DISPLAY_NAMES.values())
+def test_what_was_refused_gives_the_reason_and_no_probability(cases, classifier):
+    slices = cases[REFUSED].predictions * 3
+    study = judge_study(slices, classifier.config)
+    volume = replace(cases[VOLUME], status="refused", reason=study.reason, predictions=slices, study=study)
+    for case in (cases[REFUSED], volume):
+        words = said(case, classifier)
+        assert all(
+            sentence in words for sentence in (case.reason, texts.NO_CLASSIFICATION, texts.NO_MAP, "Refused: no answer")
+        )
+        assert "sensitivity" not in words and not any(f"{name} under" in words for name in DISPLAY_NAMES.values())
 
 
-def test_a_volume_gives_the_study_and_which_slice_is_shown(volume, classifier):
-    first, count, study = volume.study.suspicious[0] + 1, len(volume.predictions), volume.study
+def test_a_volume_gives_the_study_and_which_slice_is_shown(cases, classifier):
+    volume, study = cases[VOLUME], cases[VOLUME].study
+    first, count = study.suspicious[0] + 1, len(volume.predictions)
     words = said(volume, classifier)
     assert study.sentence in words and f"{study.n_judged} of {count} slices judged" in words
     assert f"the line marks slice {first}" in words and f"Slice {first} of {count}: " in words
     assert all(f"{DISPLAY_NAMES[name]} {percent(share)}" in words for name, share in study.probabilities.items())
     other = said(volume, classifier, index=2)
-    assert "the line marks slice 3" in other and study.sentence in other
+    assert all(sentence in other for sentence in ("the line marks slice 3", study.sentence, texts.NO_TUMOR_SEEN))
 
 
-def test_the_slice_is_as_it_is_shown_with_a_ruler_and_beside_it_is_the_evidence_on_it(volume):
+def test_the_slice_is_as_it_is_shown_with_a_ruler_and_beside_it_is_the_evidence_on_it(cases):
+    volume = cases[VOLUME]
     index, shown = volume.study.suspicious[0], np.full((200, 200), 77, np.uint8)
     made = volume.predictions[index]
     drawn = np.asarray(case_report._figures(volume, index, shown))[:COLUMN]
@@ -156,18 +146,18 @@ def test_the_slice_is_as_it_is_shown_with_a_ruler_and_beside_it_is_the_evidence_
 
 
 @pytest.mark.parametrize("shape", [(40, 900), (900, 40), (7, 9)])
-def test_a_picture_of_any_shape_fits_into_its_frame(glioma, shape):
-    made = replace(glioma.predictions[0], window=Window(left=0, top=0, side=max(shape)))
-    drawn = case_report._figures(replace(glioma, predictions=(made,)), 0, np.full(shape, 90, np.uint8))
+def test_a_picture_of_any_shape_fits_into_its_frame(cases, shape):
+    made = replace(cases[GLIOMA].predictions[0], window=Window(left=0, top=0, side=max(shape)))
+    drawn = case_report._figures(replace(cases[GLIOMA], predictions=(made,)), 0, np.full(shape, 90, np.uint8))
     for left in (0, COLUMN + GAP):
         tall, wide = np.nonzero(np.asarray(drawn)[:COLUMN, left : left + COLUMN].any(axis=2))
         width, height = np.ptp(wide) + 1, np.ptp(tall) + 1
         assert max(width, height) == COLUMN and width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
 
 
-def test_the_chart_stacks_the_tumors_of_each_slice_and_is_gray_where_one_was_refused(volume):
+def test_the_chart_stacks_the_tumors_of_each_slice_and_is_gray_where_one_was_refused(cases):
     slices = (prediction((0.5, 0.2, 0.1, 0.2)), prediction((0.9, 0, 0, 0.1), "refused"), prediction((0, 0, 0.3, 0.7)))
-    drawn = np.asarray(case_report._along(replace(volume, predictions=slices), 1, threshold=0.99))[:-KEY]
+    drawn = np.asarray(case_report._along(replace(cases[VOLUME], predictions=slices), 1, threshold=0.99))[:-KEY]
 
     def share(slice_, color):
         at = AXIS + (slice_ + 0.25) * (INNER - AXIS) / 3
@@ -180,8 +170,8 @@ def test_the_chart_stacks_the_tumors_of_each_slice_and_is_gray_where_one_was_ref
 
 
 @pytest.mark.parametrize("name", [GLIOMA, REFUSED, VOLUME])
-def test_nothing_in_the_file_depends_on_whose_scan_it_is_and_all_on_what_was_answered(case_of, classifier, name):
-    case = case_of(name)
+def test_nothing_in_the_file_depends_on_whose_scan_it_is_and_all_on_what_was_answered(cases, classifier, name):
+    case = cases[name]
     content = case_report.png(case, classifier)
     other = replace(case, name="other", scan=replace(case.scan, name="other", assumptions=()))
     assert case_report.png(other, classifier) == content
@@ -202,8 +192,8 @@ def test_words_are_set_in_full_in_lines_that_fit(words, width):
 
 
 @pytest.mark.parametrize("name", [GLIOMA, REFUSED, VOLUME])
-def test_whatever_the_length_of_the_words_all_stay_within_the_margins(case_of, classifier, name):
-    case, long = case_of(name), "The model cannot tell, and says so at great length; " * 20
+def test_whatever_the_length_of_the_words_all_stay_within_the_margins(cases, classifier, name):
+    case, long = cases[name], "The model cannot tell, and says so at great length; " * 20
     origin = Origin("organization/a-repository-with-a-very-long-name" * 9, "0123456789" * 4)
     if case.study:
         case = replace(case, study=replace(case.study, sentence=long, reason=long), reason=long + "!")
@@ -217,14 +207,13 @@ def test_whatever_the_length_of_the_words_all_stay_within_the_margins(case_of, c
     assert drawn.shape[1] == WIDTH and (drawn == 255).all()
 
 
-def test_there_is_no_report_without_an_answer(glioma, classifier):
-    (_, unreadable), *_ = classify(classifier, [Unreadable(NAME, "It is no scan.")])
-    failed = Case(NAME, "failed", "Something went wrong.", 0.0, WHEN, glioma.scan)
-    for case in (unreadable, failed):
+def test_there_is_no_report_without_an_answer(cases, classifier):
+    unreadable = Case(NAME, "unreadable", "It is no scan.", 0.0, WHEN)
+    for case in (unreadable, replace(unreadable, status="failed", scan=cases[GLIOMA].scan)):
         with pytest.raises(ValueError, match="no report"):
             case_report.png(case, classifier)
     with pytest.raises(ValueError, match="no slice 2 among 1"):
-        case_report.png(glioma, classifier, index=1)
+        case_report.png(cases[GLIOMA], classifier, index=1)
 
 
 @pytest.fixture
@@ -261,9 +250,7 @@ def test_on_paper_the_answer_takes_one_page_and_names_nobody(opened, name):
     for size in ("A4", "Letter"):
         content = page.pdf(format=size, tagged=True)
         assert len(re.findall(rb"/Type\s*/Page\b", content)) == 1
-        assert (
-            re.search(rb"/Alt \((The s|S)lice", content) and b"Jane" not in content
-        )  # what describes a picture goes along
+        assert b"Jane" not in content and re.search(rb"/Alt \((The s|S)lice", content)  # pictures are described
     page.emulate_media(media="print")
     for unwanted in ("#upload", "#examples", "[role=tab]", "footer", ".choices", ".opacity", "#report button"):
         assert not page.locator(unwanted).filter(visible=True).count(), unwanted
