@@ -31,7 +31,7 @@ from model.cases import classify
 from model.scans import isolated
 from model.serving import ModelMissing, ServedModel
 from model.wording import many
-from page import cards, case_report, examples, navigator, pictures, report_link, texts, views
+from page import cards, case_report, examples, navigator, pictures, texts, views
 from page.about import about
 from page.sittings import Look, Sitting, Sittings
 from page.theme import THEME
@@ -246,8 +246,8 @@ def _cut(look: Look, cut: str) -> Iterator[dict]:
             yield {details: cards.verdict(case.status, cut, case.reason)}
 
 
-def make_report(number: int, cut: str | None, event: gr.EventData, request: gr.Request) -> dict:
-    """The case that is opened on one page, with the slice that is looked at."""
+def make_report(number: int, cut: str | None, request: gr.Request) -> dict:
+    """The picture of the case that is opened, with the slice that is looked at."""
 
     def steps(look: Look) -> Iterator[dict]:
         case, classifier = look.case, look.sitting.classifier
@@ -255,16 +255,14 @@ def make_report(number: int, cut: str | None, event: gr.EventData, request: gr.R
         shown = None if index is None else look.view.pictures[index]
         origin = served.origin  # first: what is waited for may be newer, but then it is not what answered
         try:
-            content = case_report.pdf(case, classifier, index, shown, origin if served.wait() is classifier else None)
-            if event.kind == "png":
-                content = case_report.png(content)
+            content = case_report.png(case, classifier, index, shown, origin if served.wait() is classifier else None)
         except Exception:  # unforeseen: its text is for the log, but nobody must be left waiting
             logging.getLogger(__name__).exception("A report could not be made.")
-            yield {save: gr.HTML(**report_link.state(report_link.NOT_MADE))}
+            yield {save: gr.HTML(**case_report.state(case_report.NOT_MADE))}
         else:
-            yield {save: gr.HTML(**report_link.state("", content, event.kind))}
+            yield {save: gr.HTML(**case_report.state(picture=content))}
 
-    return of_open_case(request, steps, {save: gr.HTML(**report_link.state(texts.GONE))})
+    return of_open_case(request, steps, {save: gr.HTML(**case_report.state(texts.GONE))})
 
 
 def forget(request: gr.Request) -> None:
@@ -348,11 +346,11 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
                     details = gr.HTML(visible=False, elem_id="details", **plain)
                     with gr.Row(elem_id="save"):
                         save = gr.HTML(
-                            html_template=report_link.TEMPLATE,
-                            js_on_load=script("report_link"),
+                            html_template=case_report.TEMPLATE,
+                            js_on_load=script("case_report"),
                             visible=False,
                             elem_id="report",
-                            **report_link.state(),
+                            **case_report.state(),
                             **plain,
                         )
                         download = gr.HTML(visible=False)
@@ -400,6 +398,7 @@ def launch() -> None:
         path="/",
         theme=THEME,
         css_paths=[HERE / "app.css", *sorted(PAGE.glob("*.css"))],
+        head_paths=PAGE / "print.html",  # as a style sheet, it would be kept to what is inside of <main>
         max_file_size=scans.MAX_BYTES,
         show_error=False,  # of unforeseen exceptions, whose text is not for visitors; what `gr.Error` says is shown
         enable_monitoring=False,

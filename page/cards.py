@@ -32,14 +32,20 @@ def weights(origin: "Origin") -> str:
     return f'{note}<p class="weights">Weights: {named}</p>'
 
 
-def verdict(status: str, name: str, sentence: str, origin: str = "") -> str:
-    """The card with an answer in one sentence: the first thing to be read."""
+def verdict(status: str, name: str, sentence: str, origin: str = "", printed: str = "") -> str:
+    """The card with an answer in one sentence: the first thing to be read. On paper `printed` stands for the name."""
     return (
         f'<div class="verdict {status}" role="status"><div class="about">'
         f'<span class="badge">{BADGES.get(status, status)}</span>'
-        f'<span class="file">{html.escape(name)}</span><span class="origin">{html.escape(origin)}</span></div>'
+        f'<span class="file">{html.escape(name)}</span><span class="printed">{html.escape(printed)}</span>'
+        f'<span class="origin">{html.escape(origin)}</span></div>'
         f"<h2>{html.escape(sentence)}</h2></div>"
     )
+
+
+def answered(case: Case) -> str:
+    """When, as "Answered 21 November 2026, 15:40 UTC"."""
+    return f"Answered {case.answered.day} {case.answered:%B %Y, %H:%M} UTC"
 
 
 def finding(reason: str) -> str:

@@ -32,11 +32,8 @@ def of_slice(prediction: Prediction, config: dict, notes: Sequence[str] = (), be
     judged = _status(status, says or texts.LIKE_TRAINING) + _facts(facts)
     if status == "refused":
         return _both(judged, f"<p>{texts.NO_CLASSIFICATION}</p>" + below)
-    is_open = len(prediction.prediction_set) > 1
-    tumor, (what, possible, worth) = report.certainty(prediction, config)
-    in_words = (what, f"{possible}: the model cannot tell" if is_open else f"{possible} alone", worth)
-    doubt = _doubt("" if is_open else prediction.about_answer)
-    return _both(judged, doubt + bars(prediction.probabilities) + _facts([tumor, in_words]) + below)
+    doubt = _doubt("" if len(prediction.prediction_set) > 1 else prediction.about_answer)
+    return _both(judged, doubt + bars(prediction.probabilities) + _facts(certainty(prediction, config)) + below)
 
 
 def of_study(case: "Case", config: dict, below: str = "") -> str:
@@ -62,6 +59,13 @@ def status_of_input(prediction: Prediction) -> str:
     if prediction.status == "refused":
         return "refused"
     return "doubtful" if prediction.about_slice else "accepted"
+
+
+def certainty(prediction: Prediction, config: dict) -> list[Fact]:
+    """Whether a tumor is seen at the operating point, and which classes cannot be excluded; not of what was refused."""
+    tumor, (what, possible, worth) = report.certainty(prediction, config)
+    is_open = len(prediction.prediction_set) > 1
+    return [tumor, (what, f"{possible}: the model cannot tell" if is_open else f"{possible} alone", worth)]
 
 
 def bars(probabilities: dict[str, float]) -> str:

@@ -1,6 +1,5 @@
 """Pictures as HTML. They travel inside the page: nothing that is shown lies on the server's disk."""
 
-import html
 import io
 
 import numpy as np
@@ -26,18 +25,19 @@ LEGEND = f"""<p class="legend"><span>no evidence</span>
 CORNERS = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/></svg>'
 
 
-def figures(pixels: np.ndarray, name: str, prediction: Prediction | None = None, in_volume: bool = False) -> dict:
+def figures(pixels: np.ndarray, prediction: Prediction | None = None, of_volume: str = "") -> dict:
     """What `TEMPLATE` shows: a slice and, beside it, the same with the evidence of each tumor to choose from.
 
     The likeliest tumor's is chosen if a tumor is seen, else none. Of what was refused there is no evidence, and before
-    there is an answer no second figure.
+    there is an answer no second figure. `of_volume`: which slice of a volume it is, as "Slice 2 of 24". Nothing names
+    the file: what describes a picture goes into a PDF with it.
     """
-    shown = data_uri(Image.fromarray(overlay.picture(pixels)), **(QUICK if in_volume else EXACT))
-    drawn = _figure("slice", "Slice", f'<img alt="{html.escape(f"The slice {name}")}" {SLICE}>')
+    shown = data_uri(Image.fromarray(overlay.picture(pixels)), **(QUICK if of_volume else EXACT))
+    drawn = _figure("slice", "Slice", f'<img alt="{of_volume or "The slice"}" {SLICE}>')
     below = ""
     if prediction and prediction.status != "refused":
         ground = f'<img alt="" {SLICE}>'
-        drawn += _figure("evidence", "Evidence", ground + _layers(pixels, name, prediction))
+        drawn += _figure("evidence", "Evidence", ground + _layers(pixels, of_volume.lower() or "the slice", prediction))
         below = _controls(prediction) + LEGEND
     elif prediction:
         drawn += f'<figure class="none"><p>{texts.NO_MAP}</p></figure>'
@@ -87,7 +87,7 @@ def _layers(pixels: np.ndarray, name: str, prediction: Prediction) -> str:
         where = f"strongest {100 * left:.0f} % from the left, {100 * top:.0f} % from the top"
         answered = " answer" if prediction.sees_tumor and tumor == prediction.likeliest_tumor else ""
         drawn += (
-            f'<div class="layer {tumor}{answered}"><img alt="{html.escape(f"{title} on {name}, {where}")}" '
+            f'<div class="layer {tumor}{answered}"><img alt="{title} on {name}, {where}" '
             f'src="{data_uri(layer, **LAYER)}"><b>{title}</b></div>'
         )
     unseen = "" if prediction.sees_tumor else f'<div class="layer answer"><p>{texts.NO_TUMOR_SEEN}</p></div>'

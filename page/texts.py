@@ -15,7 +15,13 @@ TOO_LARGE = f"A file may have up to {scans.MAX_BYTES // 2**20} MB. Export fewer 
 LOADING = '<p class="hint" role="status">The model is loading …</p>'
 NO_SUCH_EXAMPLE = "There is no example of this name. Choose one below."
 
-HEADER = f"""<header><h1>{TITLE}</h1><span class="notice">Research demo, not a medical device</span>
+NOTICE = "Research demo, not a medical device"
+DISCLAIMER = (
+    "Nobody should be treated, or left untreated, because of what this page says. Sensitivity and specificity were "
+    "measured on patients like those of training; on scans from elsewhere they can be far lower. The model knows "
+    "glioma, meningioma, pituitary tumor, and none of them: another disease gets one of these names all the same."
+)
+HEADER = f"""<header><h1>{TITLE}</h1><span class="notice">{NOTICE}</span>
 <p>Drop a brain MRI: see whether the model finds a tumor in it, which one, how sure it is, and where it looked.</p>
 </header>"""
 HINT = f"""<p class="hint">{scans.READABLE}; up to {scans.MAX_BYTES // 2**20} MB each. Many files at once, a whole

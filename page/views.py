@@ -13,7 +13,7 @@ from model.prediction import Prediction
 from model.scans import Scan, Unreadable
 from model.wording import many
 
-from . import batch, cards, navigator, panels, pictures, report_link, texts
+from . import batch, cards, case_report, navigator, panels, pictures, texts
 from .sittings import Look, View
 
 if TYPE_CHECKING:
@@ -67,16 +67,16 @@ def case(look: Look) -> dict:
         changes["back"] = gr.Button(f"← All {many(len(sitting.cases), 'scan')}", visible=True)
     if not one.predictions:
         return changes | _verdict(one.status, one.name, one.reason) | _middle(one.scan)
-    origin = f"{one.seconds:.2f} s · weights {classifier.version}"
+    origin = f"{one.seconds:.2f} s · weights {classifier.version}", cards.answered(one)
     view = look.view
-    changes["report"] = gr.HTML(visible=True, **report_link.state())
+    changes["report"] = gr.HTML(visible=True, **case_report.state())
     if one.study is None:
         (prediction,) = one.predictions
         answer = _answer(prediction, one.name, classifier, origin, one.scan.notes, texts.NUMBERS)
-        drawn = pictures.figures(view.pictures[0], one.name, prediction)
+        drawn = pictures.figures(view.pictures[0], prediction)
         return changes | {"verdict": gr.HTML(answer, visible=True), "pictures": gr.HTML(visible=True, **drawn)}
     sentence = cards.finding(one.reason) if one.status == "refused" else one.study.sentence
-    card = cards.verdict(one.status, one.name, sentence, origin)
+    card = cards.verdict(one.status, one.name, sentence, *origin)
     changes["verdict"] = gr.HTML(card + panels.of_study(one, classifier.config, texts.NUMBERS), visible=True)
     planes = sitting.planes(look.opened)
     if len(planes) > 1:
@@ -98,7 +98,7 @@ def volume(look: Look) -> dict:
 def slice_of(view: View, index: int, classifier: "TumorClassifier") -> dict:
     """One slice of a volume."""
     prediction, name = view.case.predictions[index], f"Slice {index + 1} of {len(view.pictures)}"
-    drawn = pictures.figures(view.pictures[index], name, prediction, in_volume=True)
+    drawn = pictures.figures(view.pictures[index], prediction, name)
     return {
         "pictures": gr.HTML(visible=True, **drawn),
         "details": gr.HTML(_answer(prediction, name, classifier), visible=True),
@@ -118,13 +118,13 @@ def _answer(
     prediction: Prediction,
     name: str,
     classifier: "TumorClassifier",
-    origin: str = "",
+    origin: Sequence[str] = (),
     notes: Sequence[str] = (),
     below: str = "",
 ) -> str:
     """What is said of one slice: the sentence, and the panels that it rests on."""
     refused, sentence = prediction.status == "refused", report.sentence(prediction)
-    card = cards.verdict(prediction.status, name, cards.finding(sentence) if refused else sentence, origin)
+    card = cards.verdict(prediction.status, name, cards.finding(sentence) if refused else sentence, *origin)
     return card + panels.of_slice(prediction, classifier.config, notes, below)
 
 
@@ -133,4 +133,4 @@ def _verdict(status: str, name: str, sentence: str) -> dict:
 
 
 def _middle(scan: Scan) -> dict:
-    return {"pictures": gr.HTML(visible=True, **pictures.figures(scan.slices[len(scan.slices) // 2], scan.name))}
+    return {"pictures": gr.HTML(visible=True, **pictures.figures(scan.slices[len(scan.slices) // 2]))}

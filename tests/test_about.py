@@ -392,7 +392,7 @@ def test_the_list_of_contents_leads_to_every_section(render):
 
 
 def test_the_tab_and_the_report_import_neither_training_nor_what_a_page_need_not_load():
-    heavy = ("training", "torch", "matplotlib", "sklearn", "pandas", "scipy", "reportlab", "pypdfium2")
+    heavy = ("training", "torch", "matplotlib", "sklearn", "pandas", "scipy")
     program = f"import sys, page.about, page.case_report; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

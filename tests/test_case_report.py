@@ -1,241 +1,283 @@
-"""The one-page report of a case: what is on it, that it fits, and that nothing on it says whose scan it is."""
+"""What leaves the page with a case, as a picture or on paper: all of the answer, and nothing of whose scan it is."""
 
 import io
 import re
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
-import pypdfium2
 import pytest
-from PIL import Image
-from pypdfium2 import raw as pdfium
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageColor, ImageDraw
+from playwright.sync_api import expect
 
-from model import DISPLAY_NAMES, scans
+from model import CLASSES, DISPLAY_NAMES, overlay, scans
 from model.cases import Case, classify
 from model.preprocess import Window
-from model.scans import Unreadable
 from model.serving import Origin
+from model.study import judge_study
 from model.wording import percent
-from page import case_report
-from page.case_report import words
-from tests.server import REPOSITORY
+from page import case_report, examples, texts
+from page.case_report import AXIS, COLUMN, GAP, INNER, MARGIN, PLOT, WIDTH
+from tests.browser import WAIT, answer, needs_chromium, upload
+from tests.predictions import prediction
 
-EXAMPLES = REPOSITORY / "examples"
-A4 = (595.3, 841.9)  # points
+KEY = 31  # pixels: what lies below the chart
 WHEN = datetime(2026, 3, 2, 14, 5, tzinfo=UTC)
 NAME = "Smith^John_1961-04-05.dcm"
+UNKNOWN = "\ue123"  # to every type
+GLIOMA, REFUSED, VOLUME = "glioma_axial_t1c.png", "not_a_brain_chest.png", "meningioma_volume_t1c_nifti.nii.gz"
 
 
 @pytest.fixture(scope="module")
-def case_of(classifier):
+def cases(classifier):
     """name of an example -> its case, answered at `WHEN` and called `NAME`."""
-    answered = {}
-
-    def find(name):
-        if name not in answered:
-            scan = replace(scans.read(EXAMPLES / name), name=NAME, assumptions=(f"Read from {NAME}.",))
-            (case,) = [case for _, case in classify(classifier, [scan]) if case]
-            answered[name] = replace(case, answered=WHEN)
-        return answered[name]
-
-    return find
+    names = (GLIOMA, REFUSED, VOLUME)
+    read = [scans.read(examples.FOLDER / name) for name in names]
+    read = [replace(scan, name=NAME, assumptions=(f"Read from {NAME}.",)) for scan in read]
+    answered = [replace(case, answered=WHEN) for _, case in classify(classifier, read) if case]
+    return dict(zip(names, answered, strict=True))
 
 
-@pytest.fixture
-def glioma(case_of):
-    return case_of("glioma_axial_t1c.png")
+@cache
+def has_shape(font, letter):
+    return letter.isspace() or bytes(font.getmask(letter)) != bytes(font.getmask(UNKNOWN))
 
 
-@pytest.fixture
-def refused(case_of):
-    return case_of("not_a_brain_chest.png")
+@contextmanager
+def written():
+    """What is written meanwhile, line by line; each letter must have a shape, and each line lie on its picture."""
+    lines, draw = [], ImageDraw.ImageDraw.text
+
+    def text(self, place, words, ink, font, anchor=None):
+        left, top, right, bottom = self.textbbox(place, words, font, anchor)
+        assert left >= 0 and top >= 0 and right <= self.im.size[0] and bottom <= self.im.size[1], words
+        assert all(map(partial(has_shape, font), words)), words
+        lines.append(words)
+        draw(self, place, words, ink, font, anchor)
+
+    with patch.object(ImageDraw.ImageDraw, "text", text):
+        yield lines
 
 
-@pytest.fixture
-def volume(case_of):
-    return case_of("meningioma_volume_t1c_nifti.nii.gz")
+def said(*args, **kwargs):
+    with written() as lines:
+        case_report.png(*args, **kwargs)
+    return " ".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
-class Report:
-    """What a reader of PDF finds in a report."""
-
-    def __init__(self, content):
-        with pypdfium2.PdfDocument(content) as document:
-            (page,) = document
-            self.size, self.metadata = page.get_size(), document.get_metadata_dict()
-            text = page.get_textpage()
-            self.text = re.sub(r"\s+", " ", text.get_text_bounded())
-            self.letters = [text.get_charbox(at) for at in range(text.count_chars())]  # left, bottom, right, top
-            images = page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE])
-            self.images = [(image.get_bounds(), image.get_bitmap(render=False).to_numpy()) for image in images]
-
-
-def test_it_is_one_page_of_a4_with_all_that_the_page_says(glioma, classifier):
-    report = Report(case_report.pdf(glioma, classifier))
-    assert report.size == pytest.approx(A4, abs=0.1)
-    (prediction,) = glioma.predictions
+def test_it_says_all_that_the_page_says(cases, classifier):
+    words, (made,) = said(cases[GLIOMA], classifier), cases[GLIOMA].predictions
     tested = classifier.config["operating_point"]["tested"]
-    for said in (
-        words.NOTICE,
-        "Case:",
+    for sentence in (
+        texts.NOTICE,
+        texts.DISCLAIMER,
         "Answered 2 March 2026, 14:05 UTC",
-        f"The model sees evidence of a glioma ({percent(prediction.probabilities['glioma'])}).",
-        *(f"{DISPLAY_NAMES[name].capitalize()} {percent(share)}" for name, share in prediction.probabilities.items()),
+        f"The model sees evidence of a glioma ({percent(made.probabilities['glioma'])}).",
+        *(f"{DISPLAY_NAMES[name]} {percent(share)}" for name, share in made.probabilities.items()),
         f"where {percent(classifier.threshold)} is enough",
         f"sensitivity {percent(tested['sensitivity'])}, specificity {percent(tested['specificity'])}",
         "Possible Glioma alone",
         "Status Accepted",
-        f"{prediction.distance:.1f} from training",
+        f"{made.distance:.1f} from training",
         f"Weights {classifier.version} · trained {classifier.config['trained']}",
     ):
-        assert said in report.text
-    assert len(report.images) == 2  # the slice, and the evidence on it
+        assert sentence in words
+    origin = Origin("org/name", "0123abcd" * 5)
+    assert f"{classifier.version} · org/name at {'0123abcd' * 5} · trained" in said(
+        cases[GLIOMA], classifier, None, None, origin
+    )
 
 
-def test_an_open_answer_names_what_cannot_be_excluded(glioma, classifier):
-    prediction = replace(
-        glioma.predictions[0],
+def test_an_open_answer_names_what_cannot_be_excluded(cases, classifier):
+    made = replace(
+        cases[GLIOMA].predictions[0],
         status="doubtful",
         about_answer="Glioma or meningioma: the model cannot tell which.",
         prediction_set=("glioma", "meningioma"),
     )
-    doubtful = replace(glioma, status="doubtful", reason=prediction.reason, predictions=(prediction,))
-    text = Report(case_report.pdf(doubtful, classifier)).text
-    assert "Doubtful: read with care" in text and "Possible Glioma or meningioma: the model cannot tell" in text
-    assert prediction.reason in text
+    words = said(replace(cases[GLIOMA], status="doubtful", reason=made.reason, predictions=(made,)), classifier)
+    assert "Doubtful: read with care" in words and "Possible Glioma or meningioma: the model cannot tell" in words
+    assert made.reason in words
 
 
-def test_a_refused_picture_gives_the_reason_and_no_probability(refused, classifier):
-    report = Report(case_report.pdf(refused, classifier))
-    assert refused.status == "refused" and refused.reason in report.text
-    assert "probabilities would mean nothing" in report.text
-    assert not any(
-        f"{name.capitalize()} " in report.text for name in ("glioma", "meningioma", "pituitary tumor", "no tumor")
-    )
-    assert "sensitivity" not in report.text and len(report.images) == 1
+def test_what_was_refused_gives_the_reason_and_no_probability(cases, classifier):
+    slices = cases[REFUSED].predictions * 3
+    study = judge_study(slices, classifier.config)
+    volume = replace(cases[VOLUME], status="refused", reason=study.reason, predictions=slices, study=study)
+    for case in (cases[REFUSED], volume):
+        words = said(case, classifier)
+        assert all(
+            sentence in words for sentence in (case.reason, texts.NO_CLASSIFICATION, texts.NO_MAP, "Refused: no answer")
+        )
+        assert "sensitivity" not in words and not any(f"{name} under" in words for name in DISPLAY_NAMES.values())
 
 
-def test_a_volume_gives_the_study_its_way_and_which_slice_is_shown(volume, classifier):
-    first = volume.study.suspicious[0] + 1
-    report = Report(case_report.pdf(volume, classifier))
-    assert volume.study.sentence in report.text
-    assert f"slice {first} is shown" in report.text and f"Slice {first} of {len(volume.predictions)}:" in report.text
-    for name, share in volume.study.probabilities.items():
-        assert f"{DISPLAY_NAMES[name].capitalize()} {percent(share)}" in report.text
-    assert f"{volume.study.n_judged} of {len(volume.predictions)} slices judged" in report.text
-    assert "on studies put together from slices of test patients" in report.text
-    other = Report(case_report.pdf(volume, classifier, index=2))
-    assert "slice 3 is shown" in other.text and volume.study.sentence in other.text
+def test_a_volume_gives_the_study_and_which_slice_is_shown(cases, classifier):
+    volume, study = cases[VOLUME], cases[VOLUME].study
+    first, count = study.suspicious[0] + 1, len(volume.predictions)
+    words = said(volume, classifier)
+    assert study.sentence in words and f"{study.n_judged} of {count} slices judged" in words
+    assert f"the line marks slice {first}" in words and f"Slice {first} of {count}: " in words
+    assert all(f"{DISPLAY_NAMES[name]} {percent(share)}" in words for name, share in study.probabilities.items())
+    other = said(volume, classifier, index=2)
+    assert all(sentence in other for sentence in ("the line marks slice 3", study.sentence, texts.NO_TUMOR_SEEN))
 
 
-def test_the_pictures_are_the_slice_as_it_is_shown_and_the_evidence_on_it(volume, classifier):
-    index = volume.study.suspicious[0]
-    shown = np.full(volume.scan.slices[index].shape, 77, dtype=np.uint8)
-    (_, plain), (_, evidence) = Report(case_report.pdf(volume, classifier, index, shown)).images
-    assert np.unique(plain).tolist() == [77]
-    assert (evidence != 77).any() and evidence.shape[-1] == 3
-
-
-def test_a_slice_without_a_tumor_has_no_evidence(case_of, classifier):
-    report = Report(case_report.pdf(case_of("no_tumor_axial_t2.png"), classifier))
-    assert len(report.images) == 1 and "No tumor is seen" in report.text
-
-
-@pytest.mark.parametrize(
-    "name", ["glioma_axial_t1c.png", "not_a_brain_chest.png", "meningioma_volume_t1c_nifti.nii.gz"]
-)
-def test_nothing_says_whose_scan_it_is_or_on_which_machine_it_was_read(case_of, classifier, name):
-    content = case_report.pdf(case_of(name), classifier)
-    report = Report(content)
-    told = report.text + "".join(report.metadata.values()) + content.decode("latin-1")
-    for secret in ("Smith", NAME, str(REPOSITORY)):
-        assert secret not in told
-    assert set(filter(None, report.metadata.values())) <= {
-        "Brain tumor on MRI: report of a case",
-        words.NOTICE,
-        "D:20000101000000+00'00'",
-    }  # no author, program, computer or clock
-
-
-def test_the_same_case_gives_the_same_bytes_and_says_its_title_and_language(glioma, classifier):
-    content = case_report.pdf(glioma, classifier)
-    assert case_report.pdf(glioma, classifier) == content
-    assert case_report.pdf(replace(glioma, answered=datetime(2026, 3, 3, tzinfo=UTC)), classifier) != content
-    assert Report(content).metadata["Title"] == "Brain tumor on MRI: report of a case"
-    assert re.search(rb"/Lang \(en-US\)", content)
-
-
-def test_every_character_has_a_shape_in_the_embedded_type(volume, classifier):
-    content = case_report.pdf(volume, classifier)
-    assert content.count(b"/FontFile2") == 2  # regular and bold
-    from reportlab.pdfbase import pdfmetrics
-
-    for face in ("Vera", "VeraBd"):
-        shapes = pdfmetrics.getFont(face).face.charToGlyph
-        assert all(ord(letter) in shapes for letter in Report(content).text + "≥≤–·×µ…±’“”\N{NO-BREAK SPACE}")
-
-
-@pytest.mark.parametrize("words_of", ["glioma", "volume", "refused"])
-def test_whatever_the_length_of_the_words_all_stay_on_the_page_and_the_pictures_remain(request, classifier, words_of):
-    case = request.getfixturevalue(words_of)
-    long = "The model cannot tell, and says so at great length; " * 100
-    origin = Origin("organization/a-repository-with-a-very-long-name" * 3, "0123456789" * 4)
-    if case.study:
-        case = replace(case, study=replace(case.study, sentence=long, reason=long), reason=long + "!")
-    else:
-        prediction = replace(case.predictions[0], about_answer=long, prediction_set=tuple(DISPLAY_NAMES))
-        case = replace(case, predictions=(prediction,), reason=long + "!")
-    report = Report(case_report.pdf(case, classifier, origin=origin))
-    seen = [box for box in report.letters if box[2] > box[0] and box[3] > box[1]]
-    assert min(min(left, low) for left, low, _, _ in seen) > 40  # points of margin
-    assert max(right for *_, right, _ in seen) < A4[0] - 40 and max(high for *_, high in seen) < A4[1] - 40
-    for (left, low, right, high), _ in report.images:
-        assert high - low > 72
-        inside = [one for one in seen if left < one[0] and one[2] < right and low < one[1] and one[3] < high]
-        assert len(inside) in (0, 3, 4)  # a ruler's "5 cm"
-
-
-def test_weights_from_the_hub_are_named_with_their_commit(glioma, classifier):
-    text = Report(case_report.pdf(glioma, classifier, origin=Origin("org/name", "0123abcd" * 5))).text
-    assert f"{classifier.version} · org/name at {'0123abcd' * 5} · trained" in text
-
-
-def test_a_ruler_is_drawn_only_where_the_size_of_a_pixel_is_known(volume, classifier):
-    assert "5 cm" in Report(case_report.pdf(volume, classifier)).text
+def test_the_slice_is_as_it_is_shown_with_a_ruler_and_beside_it_is_the_evidence_on_it(cases):
+    volume = cases[VOLUME]
+    index, shown = volume.study.suspicious[0], np.full((200, 200), 77, np.uint8)
+    made = volume.predictions[index]
+    drawn = np.asarray(case_report._figures(volume, index, shown))[:COLUMN]
+    plain, evidence = drawn[:, :COLUMN], drawn[:, COLUMN + GAP :]
+    assert np.unique(plain[: COLUMN - 60]).tolist() == [77]
+    millimeters = 200 * volume.scan.spacing[1]
+    assert (plain[COLUMN - 18] == 255).all(axis=1).sum() == round(50 / millimeters * COLUMN)
+    share = made.evidence[CLASSES.index(made.likeliest_tumor)]
+    expected = Image.fromarray(overlay.evidence_picture(shown, share, made.window)).resize((COLUMN, COLUMN))
+    np.testing.assert_array_equal(evidence, np.asarray(expected))
     unknown = replace(volume, scan=replace(volume.scan, spacing=None))
-    assert "5 cm" not in Report(case_report.pdf(unknown, classifier)).text
+    assert np.unique(np.asarray(case_report._figures(unknown, index, shown))[:COLUMN, :COLUMN]).tolist() == [77]
 
 
 @pytest.mark.parametrize("shape", [(40, 900), (900, 40), (7, 9)])
-def test_pictures_of_any_shape_fit_into_their_frame(glioma, classifier, shape):
-    prediction = replace(glioma.predictions[0], window=Window(left=0, top=0, side=max(shape)))
-    scan = replace(glioma.scan, slices=[np.full(shape, 90, dtype=np.uint8)])
-    wide = replace(glioma, scan=scan, predictions=(prediction,))
-    for (left, low, right, high), picture in Report(case_report.pdf(wide, classifier)).images:
-        assert (right - left) / (high - low) == pytest.approx(picture.shape[1] / picture.shape[0], rel=0.01)
-        assert right - left < A4[0] / 2 and high - low < A4[0] / 2
+def test_a_picture_of_any_shape_fits_into_its_frame(cases, shape):
+    made = replace(cases[GLIOMA].predictions[0], window=Window(left=0, top=0, side=max(shape)))
+    drawn = case_report._figures(replace(cases[GLIOMA], predictions=(made,)), 0, np.full(shape, 90, np.uint8))
+    for left in (0, COLUMN + GAP):
+        tall, wide = np.nonzero(np.asarray(drawn)[:COLUMN, left : left + COLUMN].any(axis=2))
+        width, height = np.ptp(wide) + 1, np.ptp(tall) + 1
+        assert max(width, height) == COLUMN and width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
 
 
-def test_the_png_is_the_same_page_also_when_several_are_asked_for_at_once(glioma, refused, classifier):
-    documents = [case_report.pdf(case, classifier) for case in (glioma, refused)] * 2
-    with ThreadPoolExecutor(4) as threads:
-        pictures = list(threads.map(case_report.png, documents))
-    assert pictures[:2] == pictures[2:] and pictures[0] != pictures[1]
-    with Image.open(io.BytesIO(pictures[0])) as picture:
-        picture.load()
-        assert picture.format == "PNG" and picture.mode == "RGB" and not picture.text
-        inches = [side / case_report.PNG_DOTS_PER_INCH * 72 for side in picture.size]
-        assert inches == pytest.approx(A4, abs=1)
-        assert picture.getpixel((5, 5)) == (255, 255, 255)
+def test_the_chart_stacks_the_tumors_of_each_slice_and_is_gray_where_one_was_refused(cases):
+    slices = (prediction((0.5, 0.2, 0.1, 0.2)), prediction((0.9, 0, 0, 0.1), "refused"), prediction((0, 0, 0.3, 0.7)))
+    drawn = np.asarray(case_report._along(replace(cases[VOLUME], predictions=slices), 1, threshold=0.99))[:-KEY]
+
+    def share(slice_, color):
+        at = AXIS + (slice_ + 0.25) * (INNER - AXIS) / 3
+        return (drawn[:, round(at)] == ImageColor.getrgb(color)).all(axis=1).sum() / PLOT
+
+    colors = case_report.COLORS
+    assert [share(0, colors[name]) for name in CLASSES[:3]] == pytest.approx([0.5, 0.2, 0.1], abs=1.5 / PLOT)
+    assert [share(2, colors[name]) for name in CLASSES[:3]] == pytest.approx([0, 0, 0.3], abs=1.5 / PLOT)
+    assert share(1, case_report.LINE) > 0.95 and not share(1, colors["glioma"])
 
 
-def test_there_is_no_report_without_an_answer(glioma, classifier):
-    (_, unreadable), *_ = classify(classifier, [Unreadable(NAME, "It is no scan.")])
-    failed = Case(NAME, "failed", "Something went wrong.", 0.0, WHEN, glioma.scan)
-    for case in (unreadable, failed):
+@pytest.mark.parametrize("name", [GLIOMA, REFUSED, VOLUME])
+def test_nothing_in_the_file_depends_on_whose_scan_it_is_and_all_on_what_was_answered(cases, classifier, name):
+    case = cases[name]
+    content = case_report.png(case, classifier)
+    other = replace(case, name="other", scan=replace(case.scan, name="other", assumptions=()))
+    assert case_report.png(other, classifier) == content
+    assert case_report.png(replace(case, answered=datetime(2026, 3, 3, tzinfo=UTC)), classifier) != content
+    with Image.open(io.BytesIO(content)) as picture:
+        assert (picture.format, picture.mode, picture.width, picture.info) == ("PNG", "RGB", WIDTH, {})
+
+
+LETTERS = st.characters(codec="ascii", exclude_categories=["C"]) | st.sampled_from("≥≤–·×µ…±’“”")
+
+
+@given(st.text(LETTERS, min_size=1), st.integers(30, 400))
+def test_words_are_set_in_full_in_lines_that_fit(words, width):
+    with written() as lines:
+        picture = case_report.text(words, width)
+    assert picture.width <= width + 1
+    assert re.sub(r"\s", "", "".join(lines)) == re.sub(r"\s", "", words)
+
+
+@pytest.mark.parametrize("name", [GLIOMA, REFUSED, VOLUME])
+def test_whatever_the_length_of_the_words_all_stay_within_the_margins(cases, classifier, name):
+    case, long = cases[name], "The model cannot tell, and says so at great length; " * 20
+    origin = Origin("organization/a-repository-with-a-very-long-name" * 9, "0123456789" * 4)
+    if case.study:
+        case = replace(case, study=replace(case.study, sentence=long, reason=long), reason=long + "!")
+    else:
+        made = replace(case.predictions[0], about_slice=long, about_answer=long, prediction_set=tuple(DISPLAY_NAMES))
+        case = replace(case, predictions=(made,), reason=long + "!")
+    with written() as lines:
+        drawn = np.array(Image.open(io.BytesIO(case_report.png(case, classifier, origin=origin))))
+    assert long.strip() in " ".join(lines) and origin.name in "".join(lines)
+    drawn[MARGIN:-MARGIN, MARGIN:-MARGIN] = 255
+    assert drawn.shape[1] == WIDTH and (drawn == 255).all()
+
+
+def test_there_is_no_report_without_an_answer(cases, classifier):
+    unreadable = Case(NAME, "unreadable", "It is no scan.", 0.0, WHEN)
+    for case in (unreadable, replace(unreadable, status="failed", scan=cases[GLIOMA].scan)):
         with pytest.raises(ValueError, match="no report"):
-            case_report.pdf(case, classifier)
+            case_report.png(case, classifier)
     with pytest.raises(ValueError, match="no slice 2 among 1"):
-        case_report.pdf(glioma, classifier, index=1)
+        case_report.png(cases[GLIOMA], classifier, index=1)
+
+
+@pytest.fixture
+def opened(visit, app_server, tmp_path):
+    """opened(name of an example, view) -> the page with its answer, sent as a file that names a patient."""
+
+    def open_page(name, view="desktop"):
+        secret = tmp_path / f"Doe_Jane_1970{''.join(Path(name).suffixes)}"
+        secret.write_bytes((examples.FOLDER / name).read_bytes())
+        page = visit(app_server, view)
+        upload(page, secret)
+        answer(page, secret.name)
+        expect(page.locator("#report").get_by_role("button", name="Print")).to_be_visible()
+        return page
+
+    return open_page
+
+
+@needs_chromium
+def test_the_picture_is_saved_by_a_button_under_a_name_that_names_nobody(opened):
+    page = opened(GLIOMA)
+    with page.expect_download(timeout=WAIT) as download:
+        page.locator("#report").get_by_role("button", name="PNG").click()
+    assert download.value.suggested_filename == "report.png"
+    with Image.open(download.value.path()) as picture:
+        assert picture.width == WIDTH and np.asarray(picture).std() > 10
+    expect(page.locator("#report [role=status]")).to_have_text("")
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", [GLIOMA, REFUSED, VOLUME])
+def test_on_paper_the_answer_takes_one_page_and_names_nobody(opened, name):
+    page = opened(name)
+    for size in ("A4", "Letter"):
+        content = page.pdf(format=size, tagged=True)
+        assert len(re.findall(rb"/Type\s*/Page\b", content)) == 1
+        assert b"Jane" not in content and re.search(rb"/Alt \((The s|S)lice", content)  # pictures are described
+    page.emulate_media(media="print")
+    for unwanted in ("#upload", "#examples", "[role=tab]", "footer", ".choices", ".opacity", "#report button"):
+        assert not page.locator(unwanted).filter(visible=True).count(), unwanted
+    shown = page.locator("body").inner_text()
+    assert "Jane" not in shown and page.locator("#verdict h2").inner_text() in shown
+    assert all(words in shown for words in (texts.NOTICE, texts.DISCLAIMER, texts.BRAIN, "Answered ", "weights "))
+
+
+@needs_chromium
+def test_a_button_prints_and_the_dark_page_becomes_light_for_it(opened):
+    page = opened(GLIOMA, "dark")
+    page.evaluate("window.print = () => { window.wasAsked = true; }")
+    page.locator("#report").get_by_role("button", name="Print").click()
+    assert page.evaluate("window.wasAsked")
+    is_dark = "document.body.classList.contains('dark')"
+    assert page.evaluate(f"window.dispatchEvent(new Event('beforeprint')), {is_dark}") is False
+    assert page.evaluate(f"window.dispatchEvent(new Event('afterprint')), {is_dark}") is True
+
+
+@needs_chromium
+def test_many_scans_on_paper_name_no_file(visit, app_server, tmp_path):
+    secrets = [tmp_path / f"Doe_{name}.png" for name in ("Jane", "Joan")]
+    for secret in secrets:
+        secret.write_bytes((examples.FOLDER / GLIOMA).read_bytes())
+    page = visit(app_server)
+    upload(page, *secrets)
+    expect(page.locator("#batch tbody tr")).to_have_count(2, timeout=WAIT)
+    assert "Doe" in page.locator("body").inner_text()
+    page.emulate_media(media="print")
+    assert "Doe" not in page.locator("body").inner_text()

@@ -70,8 +70,8 @@ def test_what_was_chosen_stays_from_slice_to_slice_and_not_for_the_next_scan(vis
     page.get_by_role("slider", name="Opacity").press("End")
     first = int(re.search(r"Slice (\d+) of 24", page.locator("#slice img").get_attribute("alt"))[1])
     page.get_by_role("slider", name="Slice").press("ArrowLeft")
-    expect(page.locator("#slice img")).to_have_attribute("alt", f"The slice Slice {first - 1} of 24")
-    alt = re.compile(f"Evidence of pituitary tumor on Slice {first - 1} of 24, strongest ")
+    expect(page.locator("#slice img")).to_have_attribute("alt", f"Slice {first - 1} of 24")
+    alt = re.compile(f"Evidence of pituitary tumor on slice {first - 1} of 24, strongest ")
     expect(page.locator(".layer:visible img")).to_have_attribute("alt", alt)
     assert opacity(page) == 1 and page.locator(".opacity output").inner_text() == "100 %"
     upload(page, EXAMPLE)

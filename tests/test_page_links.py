@@ -1,15 +1,11 @@
-"""What leads to an answer besides the drop zone: addresses, the clipboard; and what leads away from it: a report."""
+"""What leads to an answer besides the drop zone: addresses and the clipboard."""
 
 import base64
-import io
-from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from playwright.sync_api import expect
 
 from page import examples, texts
-from tests.browser import WAIT, answer, needs_chromium, upload
+from tests.browser import WAIT, answer, needs_chromium
 
 PASTE = """([name, content]) => {
     const file = new File([Uint8Array.from(atob(content), letter => letter.charCodeAt())], name, {type: "image/png"});
@@ -43,21 +39,3 @@ def test_an_address_opens_the_tab_about_the_model(visit, app_server, classifier)
 def test_an_address_of_no_example_says_so_beside_the_examples(visit, app_server):
     page = visit(f"{app_server}?example=<img src=x>")
     expect(page.locator("#problem").get_by_role("alert")).to_have_text(f"<img src=x> {texts.NO_SUCH_EXAMPLE}")
-
-
-def test_a_report_is_one_page_of_the_case_that_is_opened_and_does_not_name_it(visit, app_server, tmp_path):
-    secret = tmp_path / "Doe_Jane_1970.png"
-    secret.write_bytes(examples.FILES[0].read_bytes())
-    page = visit(app_server)
-    upload(page, secret)
-    answer(page, secret.name)
-    content = {}
-    for kind in ("PDF", "PNG"):
-        with page.expect_download(timeout=WAIT) as download:
-            page.locator("#report").get_by_role("button", name=kind).click()
-        assert download.value.suggested_filename == f"report.{kind.lower()}"
-        content[kind] = Path(download.value.path()).read_bytes()
-    assert content["PDF"].startswith(b"%PDF") and b"Jane" not in content["PDF"]
-    drawn = np.asarray(Image.open(io.BytesIO(content["PNG"])).convert("L"))
-    assert drawn.shape[0] / drawn.shape[1] > 1.4 and drawn.std() > 10  # A4, and not empty
-    expect(page.locator("#report [role=status]")).to_have_text("")

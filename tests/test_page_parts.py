@@ -49,7 +49,7 @@ CONFIG = make_config("", 64, 0.06)
 )
 def test_each_tumor_s_evidence_is_drawn_exactly_and_the_likeliest_one_s_is_shown_if_one_is_seen(probabilities, tumor):
     made = prediction(probabilities)
-    drawn = pictures.figures(PIXELS, "a.png", made)
+    drawn = pictures.figures(PIXELS, made)
     np.testing.assert_array_equal(np.asarray(decoded(drawn["slice"])), overlay.picture(PIXELS))
     layers = dict(re.findall(r'<div class="layer ([ \w]+)"><img alt="[^"]*" src="([^"]*)"', drawn["value"]))
     assert [name.split()[0] for name in layers] == ["glioma", "meningioma", "pituitary"]
@@ -66,22 +66,22 @@ def decoded(address):
 
 
 def test_the_slice_is_sent_once_and_shown_twice():
-    drawn = pictures.figures(PIXELS, 'src="@slice"', prediction(GLIOMA))
-    assert drawn["value"].count(pictures.SLICE) == 2  # a name cannot add one: its quotes are escaped
+    drawn = pictures.figures(PIXELS, prediction(GLIOMA))
+    assert drawn["value"].count(pictures.SLICE) == 2
     assert "base64" in drawn["slice"] and drawn["slice"] not in drawn["value"]
 
 
 def test_a_reader_of_the_screen_is_told_where_the_evidence_is_strongest():
     made = prediction(GLIOMA)  # glioma's in cell (1, 1) of 10 x 10, 12 pixels each, the first 10 left of the slice
     assert pictures.peak(made, "glioma", PIXELS.shape) == pytest.approx(((18 - 10) / 100, 18 / 120))
-    told = "Evidence of glioma on a.png, strongest 8 % from the left, 15 % from the top"
-    assert told in pictures.figures(PIXELS, "a.png", made)["value"]
+    told = "Evidence of glioma on slice 2 of 24, strongest 8 % from the left, 15 % from the top"
+    assert told in pictures.figures(PIXELS, made, "Slice 2 of 24")["value"]
 
 
 def test_beside_what_was_refused_stands_why_there_is_no_evidence():
-    drawn = pictures.figures(PIXELS, "a.png", prediction(CLEAR, "refused"))["value"]
+    drawn = pictures.figures(PIXELS, prediction(CLEAR, "refused"))["value"]
     assert texts.NO_MAP in drawn and "layer" not in drawn
-    assert pictures.figures(PIXELS, "a.png")["value"].count("<figure") == 1  # before there is an answer
+    assert pictures.figures(PIXELS)["value"].count("<figure") == 1  # before there is an answer
 
 
 def test_the_panels_show_what_the_answer_is_worth_and_leave_it_out_where_there_is_none():

@@ -122,7 +122,7 @@ class Visitors(RuleBasedStateMachine):
             (app, "READING_SECONDS", 0),
             (app.examples, "scan", lambda number: self.new_scan(SIDE if number else 1)),
             (overlay, "SHORTEST", SIDE),
-            (case_report, "pdf", self.interrupted(lambda case, *_: case.name.encode())),
+            (case_report, "png", self.interrupted(lambda case, *_: case.name.encode())),
             *((views, name, self.interrupted(getattr(views, name))) for name in SLOW),
         ):
             self.patches.enter_context(patch.object(target, name, new))
@@ -248,7 +248,7 @@ class Visitors(RuleBasedStateMachine):
         page = self.pages[visitor]
         self.meanwhile = (page, meanwhile)
         page.saved = None
-        page.apply(app.make_report(number, None, SimpleNamespace(kind="pdf"), page.request))
+        page.apply(app.make_report(number, None, page.request))
         look = app.sittings.get(page.request.session_hash)
         assert page.saved is None or page.saved == look.case.name
 
