@@ -44,7 +44,7 @@ MAX_KEPT_BYTES = 1 << 30  # of all visitors' scans together: what a small server
 SWEEP_SECONDS = 60
 READING_SECONDS = 0.3  # between two looks at how far reading is
 SWITCH_SECONDS = 1e-4  # a thread back from the graph waits so long for Python, not 5 ms: +18 % answers a second
-QUEUE_SECONDS = 0.05  # between two looks at the queue, as Gradio has it on Windows: else 1,000 looks a second, 5 % of a core
+QUEUE_SECONDS = 0.05  # between two looks at the queue, as on Windows: elsewhere Gradio looks 1,000 times a second
 LOADING_SECONDS = 0.3  # between two looks whether the model is loaded
 AT_ONCE = (os.cpu_count() or 1) + 1  # answers to uploads, and as many to what is read already: nobody blocks the others
 
