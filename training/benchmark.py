@@ -1,7 +1,7 @@
 """One slice, one thread: our int8 takes 0.24 of the time of EfficientNet-B0 in ONNX Runtime, 0.12 of it in PyTorch, and
 0.73 of our float32. Serving needs 0.08 of the disk that it would with PyTorch, and has answered 0.2 s after the start
-of its process, with 83 MB; EfficientNet-B0 in PyTorch takes 7 s and 755 MB. Medians of n = 100 rounds (5 starts), one
-run on two cores of an AMD EPYC with VNNI, busy with other work.
+of its process, with 83 MB; EfficientNet-B0 in PyTorch takes 2.9 s and 753 MB. Medians of n = 100 rounds (5 starts), one
+run on two cores of an AMD EPYC with VNNI, load 4 as it began.
 
     python -m training.benchmark --json runs/speed.json     # training.card takes the file; --only training: one part
 
