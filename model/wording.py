@@ -21,3 +21,10 @@ def either(names: Sequence[str]) -> str:
 def many(count: int, what: str) -> str:
     """ "1 slice", "155 slices"; `what` in the singular, of a word that takes an s."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """ "4 ms", "0.37 s", "12 s"."""
+    if seconds < 0.1:
+        return f"{max(1, round(1000 * seconds))} ms"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"

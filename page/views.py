@@ -11,7 +11,7 @@ import gradio as gr
 from model import report
 from model.prediction import Prediction
 from model.scans import Scan, Unreadable
-from model.wording import many
+from model.wording import duration, many
 
 from . import batch, cards, case_report, navigator, panels, pictures, texts
 from .sittings import Look, View
@@ -67,7 +67,7 @@ def case(look: Look) -> dict:
         changes["back"] = gr.Button(f"← All {many(len(sitting.cases), 'scan')}", visible=True)
     if not one.predictions:
         return changes | _verdict(one.status, one.name, one.reason) | _middle(one.scan)
-    origin = f"{one.seconds:.2f} s · weights {classifier.version}", cards.answered(one)
+    origin = f"{duration(one.seconds)} · weights {classifier.version}", cards.answered(one)
     view = look.view
     changes["report"] = gr.HTML(visible=True, **case_report.state())
     if one.study is None:

@@ -21,6 +21,7 @@ from model.cases import NO_ANSWER, Case
 from model.prediction import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE
 from model.scans import Scan
 from model.serving import ModelMissing, Origin
+from model.wording import duration
 from page import batch, cards, navigator, panels, pictures, texts
 from page.sittings import Look, Sitting, Sittings
 from tests.predictions import prediction
@@ -264,3 +265,10 @@ def test_what_a_sitting_takes_counts_every_array_once():
 def test_a_file_that_cannot_be_read_has_no_way_to_be_opened():
     drawn = batch.overview([Case("a.png", "unreadable", "It is empty.", 0.0, NOW), case("b.png")])
     assert set(re.findall(r'data-case="(\d)"', drawn)) == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0, "1 ms"), (0.0036, "4 ms"), (0.0994, "99 ms"), (0.371, "0.37 s"), (12.4, "12 s")]
+)
+def test_a_time_is_told_in_the_unit_that_fits_it(seconds, text):
+    assert duration(seconds) == text
