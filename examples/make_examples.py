@@ -22,7 +22,7 @@ from training.phantoms.volume import draw_volume
 
 FOLDER = Path(__file__).parent
 SIZE = 320  # pixels
-GREY_STEP = 4  # 64 grey levels: the eye sees no difference, and the files stay small
+GRAY_STEP = 4  # 64 gray levels: the eye sees no difference, and the files stay small
 
 # File name: class, view, sequence, seed. To change a picture, change its seed.
 HEADS = {
@@ -51,7 +51,7 @@ def main() -> None:
     for name, seed in OTHERS.items():
         save(name, draw_other(seed, SIZE))
     for name, (label, sequence, seed) in VOLUMES.items():
-        volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GREY_STEP * GREY_STEP
+        volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GRAY_STEP * GRAY_STEP
         content = dicom_zip(volume, name) if name.endswith(".zip") else nifti_gz(volume)
         (FOLDER / name).write_bytes(content)
         picture = picture_of(FOLDER / name)
@@ -61,7 +61,7 @@ def main() -> None:
 
 def save(name: str, pixels: np.ndarray) -> None:
     """Write a (size, size) uint8 image as a small PNG beside this script."""
-    Image.fromarray(pixels // GREY_STEP * GREY_STEP).save(FOLDER / f"{name}.png", optimize=True)
+    Image.fromarray(pixels // GRAY_STEP * GRAY_STEP).save(FOLDER / f"{name}.png", optimize=True)
 
 
 def dicom_zip(volume: np.ndarray, name: str) -> bytes:

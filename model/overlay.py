@@ -1,4 +1,4 @@
-"""A prediction's evidence map -> a picture: the slice in grey and the evidence on it as a heat map with a contour.
+"""A prediction's evidence map -> a picture: the slice in gray and the evidence on it as a heat map with a contour.
 
 The colors are five anchors of matplotlib's plasma (CC0): brightness rises with the evidence, so the map reads the same
 with any color vision and in a black-and-white print; the contour at half of the maximum needs no color at all.
@@ -52,8 +52,8 @@ def picture(pixels: np.ndarray) -> np.ndarray:
     Args: `pixels` (height, width), any real dtype. 8-bit pixels are shown as they are, deeper ones windowed.
     Returns: uint8 (H, W), aspect ratio kept, the longer side between `SHORTEST` and `LONGEST`.
     """
-    grey = pixels if pixels.dtype == np.uint8 else stretch_contrast(pixels)
-    return np.asarray(Image.fromarray(grey).resize(_size(pixels, _scale(pixels)), Image.Resampling.BICUBIC))
+    gray = pixels if pixels.dtype == np.uint8 else stretch_contrast(pixels)
+    return np.asarray(Image.fromarray(gray).resize(_size(pixels, _scale(pixels)), Image.Resampling.BICUBIC))
 
 
 def evidence_picture(pixels: np.ndarray, share: np.ndarray, window: Window) -> np.ndarray:
@@ -63,11 +63,11 @@ def evidence_picture(pixels: np.ndarray, share: np.ndarray, window: Window) -> n
         `window`, the square of the slice that `share` covers.
     Returns: uint8 (H, W, 3), of the size of `picture(pixels)`, and equal to it where there is no evidence.
     """
-    grey = picture(pixels)
-    level = _level(share, window, _scale(pixels), grey.shape)
+    gray = picture(pixels)
+    level = _level(share, window, _scale(pixels), gray.shape)
     heat = HEAT[(255 * level).round().astype(np.uint8)]
     cover = (MOST_COVER * level)[:, :, None]
-    ground = grey[:, :, None].astype(np.float32)
+    ground = gray[:, :, None].astype(np.float32)
     blended = (ground + cover * (heat - ground)).round().astype(np.uint8)
     blended[_contour(level)] = 255
     return blended

@@ -92,20 +92,20 @@ def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return levels.round(out=levels).astype(np.uint8)
 
 
-def foreground_counts(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def foreground_counts(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (height, width) -> how many pixels of each row, and of each column, are foreground."""
-    foreground = grey > int(255 * FOREGROUND)
-    dtype = np.min_scalar_type(max(grey.shape))  # the smallest is the fastest
+    foreground = gray > int(255 * FOREGROUND)
+    dtype = np.min_scalar_type(max(gray.shape))  # the smallest is the fastest
     return foreground.sum(axis=1, dtype=dtype), foreground.sum(axis=0, dtype=dtype)
 
 
-def head_window(grey: np.ndarray, margin: float) -> Window:
+def head_window(gray: np.ndarray, margin: float) -> Window:
     """Square around the head, `margin` (share of the head's longer side) wider on each side.
 
-    `grey`: (height, width) uint8 as `stretch_contrast` returns it.
+    `gray`: (height, width) uint8 as `stretch_contrast` returns it.
     """
-    height, width = grey.shape
-    in_rows, in_columns = foreground_counts(grey)
+    height, width = gray.shape
+    in_rows, in_columns = foreground_counts(gray)
     rows, columns = np.flatnonzero(in_rows / width > LINE_SHARE), np.flatnonzero(in_columns / height > LINE_SHARE)
     top, bottom, left, right = 0, height, 0, width
     if len(rows) > SMALLEST_HEAD * height and len(columns) > SMALLEST_HEAD * width:
@@ -123,10 +123,10 @@ def frame(pixels: np.ndarray, size: int, margin: float) -> tuple[np.ndarray, Win
     """
     if np.ndim(pixels) != 2 or 0 in np.shape(pixels):
         raise ValueError(f"a slice is a (height, width) array, not one of shape {np.shape(pixels)}")
-    grey = stretch_contrast(pixels)
-    window = head_window(grey, margin)
+    gray = stretch_contrast(pixels)
+    window = head_window(gray, margin)
     left, top = round(window.left), round(window.top)
     side = max(1, round(window.side))
-    square = Image.fromarray(grey).crop((left, top, left + side, top + side))  # crop pads with black
+    square = Image.fromarray(gray).crop((left, top, left + side, top + side))  # crop pads with black
     resized = square.resize((size, size), Image.Resampling.BILINEAR)  # antialiased when it shrinks
     return np.asarray(resized), Window(float(left), float(top), float(side))

@@ -104,7 +104,7 @@ def sentence(prediction: Prediction) -> str:
 def certainty(prediction: Prediction, config: dict) -> list[tuple[str, str, str]]:
     """How sure the answer is, to be shown beside it: (what, answer, what that answer is worth) each.
 
-    `config` of the artefact: sensitivity and specificity are those of its test split, or, before that was measured, of
+    `config` of the artifact: sensitivity and specificity are those of its test split, or, before that was measured, of
     the validation split that the threshold was chosen by; "" where it has none.
     """
     point, promise = config["operating_point"], config["prediction_set"]["coverage"]

@@ -57,7 +57,7 @@ class Study:
 
 
 def judge_study(predictions: Sequence[Prediction], config: dict, doubts: Sequence[str] = ()) -> Study:
-    """The verdict on a volume whose slices, in their order in space, are `predictions`; `config` of the artefact.
+    """The verdict on a volume whose slices, in their order in space, are `predictions`; `config` of the artifact.
 
     Args: `doubts`, sentences about the scan itself, such as slices that are not among `predictions`.
     Raises: ValueError if there are none.

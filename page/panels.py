@@ -25,7 +25,7 @@ SKELETON = (  # as `_both` builds it: the browser then changes what is there, an
 
 
 def of_slice(prediction: Prediction, config: dict, notes: Sequence[str] = (), below: str = "") -> str:
-    """The two panels of one slice; `config` of the artefact, `notes` on its file, `below` the classification."""
+    """The two panels of one slice; `config` of the artifact, `notes` on its file, `below` the classification."""
     status = status_of_input(prediction)
     says = cards.remedy(prediction.about_slice) if status == "refused" else prediction.about_slice
     facts = measured(prediction, config["refusal"]) + [("Note", note, "") for note in notes]

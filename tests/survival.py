@@ -3,7 +3,7 @@
     python -m tests.survival --kills 20 --out runs/survival      # minutes; a small set of drawn heads
 
 After each kill every file of the run has to be readable, and when a run comes to its end its history and the metrics of
-its artefact have to be those of the run left alone, to the last digit. The export, which can be done again at any time,
+its artifact have to be those of the run left alone, to the last digit. The export, which can be done again at any time,
 is not killed. Exit code 0 if all of this holds.
 """
 
@@ -38,7 +38,7 @@ def start(folder: Path, name: str) -> subprocess.Popen:
 
 
 def outcome(run: Path) -> dict:
-    """What must not depend on kills: the epochs, and the figures of the artefact (its weights' hash among them)."""
+    """What must not depend on kills: the epochs, and the figures of the artifact (its weights' hash among them)."""
     export(run)
     history = [json.loads(line) for line in (run / HISTORY).read_text().splitlines()]
     metrics = json.loads((run / "weights" / "metrics.json").read_text())

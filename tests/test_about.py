@@ -341,7 +341,7 @@ def test_files_that_are_no_json_are_as_good_as_none(tmp_path, content):
     assert "not measured" in about(tmp_path / "nowhere", ORIGIN)
 
 
-def test_nothing_in_a_foreign_artefact_becomes_markup(render, metrics, shipped):
+def test_nothing_in_a_foreign_artifact_becomes_markup(render, metrics, shipped):
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
 
     def poisoned(content):

@@ -8,7 +8,7 @@ import pytest
 from examples.make_examples import (
     DRAWN,
     FOLDER,
-    GREY_STEP,
+    GRAY_STEP,
     PIXEL_MM,
     SLICE_MM,
     SLICE_SIZE,
@@ -62,7 +62,7 @@ def test_a_pituitary_tumor_is_refused():
 def test_example_volumes_are_what_the_script_draws_and_small(name):
     assert sum((FOLDER / each).stat().st_size for each in VOLUMES) < 600_000
     label, sequence, seed = VOLUMES[name]
-    volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GREY_STEP * GREY_STEP
+    volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GRAY_STEP * GRAY_STEP
     scan = scans.read(FOLDER / name)
     gray = np.stack(scan.slices) / 257
     assert np.abs(gray - volume).mean() < 4, f"{name} is out of date: run python -m examples.make_examples"

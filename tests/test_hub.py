@@ -28,7 +28,7 @@ BRIEFLY = 0.3  # seconds that a Hub is waited for which shall not answer
 
 
 def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
-    """The files of an artefact, but for its network: nothing here runs it."""
+    """The files of an artifact, but for its network: nothing here runs it."""
     metrics = {"weights_sha256": hashlib.sha256(content).hexdigest()}
     config = {OURS: make_config("tiny", 64, 0.06) | facts}
     files = {CONFIG: config, METRICS: metrics}
@@ -37,7 +37,7 @@ def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
 
 @pytest.fixture
 def repository(hub):
-    """A repository with one artefact, the tag v1 at it, and what nobody should fetch."""
+    """A repository with one artifact, the tag v1 at it, and what nobody should fetch."""
     repository = hub.add(NAME)
     rest = {"README.md": b"# Card", "pickle.bin": b"\x80", "roc.png": b"\x89PNG", "inference.py": b"import os"}
     repository.tags["v1"] = repository.commit(artifact() | rest).id

@@ -15,13 +15,13 @@ def oracle() -> torch.nn.Module:
 
 
 def assert_same_body(net: TumorNet, oracle: torch.nn.Module) -> None:
-    grey = torch.rand(2, 1, 64, 64)
+    gray = torch.rand(2, 1, 64, 64)
     with torch.inference_mode():
-        theirs = oracle.features[:-1](grey.expand(-1, 3, -1, -1))
-        torch.testing.assert_close(net.eval().features(grey), theirs, atol=1e-4, rtol=1e-4)
+        theirs = oracle.features[:-1](gray.expand(-1, 3, -1, -1))
+        torch.testing.assert_close(net.eval().features(gray), theirs, atol=1e-4, rtol=1e-4)
 
 
-def test_torchvisions_mobilenet_fits_and_a_grey_image_gives_what_it_would_as_rgb(oracle):
+def test_torchvisions_mobilenet_fits_and_a_gray_image_gives_what_it_would_as_rgb(oracle):
     net = TumorNet()
     fill_from_imagenet(net, oracle.state_dict())
     assert_same_body(net, oracle)

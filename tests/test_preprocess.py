@@ -102,19 +102,19 @@ def plainly_stretched(values: np.ndarray, low: float, high: float) -> np.ndarray
     return (np.clip((values - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
 
 
-def plainly_framed(grey: np.ndarray, size: int, margin: float) -> np.ndarray:
+def plainly_framed(gray: np.ndarray, size: int, margin: float) -> np.ndarray:
     ends = []
     for axis in (1, 0):
-        where = np.flatnonzero((grey > 255 * FOREGROUND).mean(axis) > LINE_SHARE)
-        ends.append((where[0], where[-1] + 1) if len(where) > SMALLEST_HEAD * grey.shape[1 - axis] else None)
+        where = np.flatnonzero((gray > 255 * FOREGROUND).mean(axis) > LINE_SHARE)
+        ends.append((where[0], where[-1] + 1) if len(where) > SMALLEST_HEAD * gray.shape[1 - axis] else None)
     if None in ends:
-        ends = [(0, length) for length in grey.shape]
+        ends = [(0, length) for length in gray.shape]
     side = max(last - first for first, last in ends) * (1 + 2 * margin)
     (top, left), side = (round(float((sum(both) - side) / 2)) for both in ends), max(1, round(float(side)))
     square = np.zeros((side, side), np.uint8)
-    for y in range(max(top, 0), min(top + side, grey.shape[0])):
-        for x in range(max(left, 0), min(left + side, grey.shape[1])):
-            square[y - top, x - left] = grey[y, x]
+    for y in range(max(top, 0), min(top + side, gray.shape[0])):
+        for x in range(max(left, 0), min(left + side, gray.shape[1])):
+            square[y - top, x - left] = gray[y, x]
     return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BILINEAR))
 
 
@@ -156,9 +156,9 @@ def test_a_frame_is_to_the_last_bit_what_plain_steps_make_of_all_pixels(pixels, 
     low, high = plain_percentiles(pixels, values)
     few_values = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
     assert _percentiles(pixels if few_values else values) == [low, high]
-    grey = plainly_stretched(values, low, high)
-    assert np.array_equal(stretch_contrast(pixels), grey)
-    for axis, counts in enumerate(foreground_counts(grey)):
-        assert np.array_equal(counts, (grey > 255 * FOREGROUND).sum(1 - axis))
+    gray = plainly_stretched(values, low, high)
+    assert np.array_equal(stretch_contrast(pixels), gray)
+    for axis, counts in enumerate(foreground_counts(gray)):
+        assert np.array_equal(counts, (gray > 255 * FOREGROUND).sum(1 - axis))
     framed, _ = frame(pixels, size, margin)
-    assert framed.dtype == np.uint8 and np.array_equal(framed, plainly_framed(grey, size, margin))
+    assert framed.dtype == np.uint8 and np.array_equal(framed, plainly_framed(gray, size, margin))

@@ -1,4 +1,4 @@
-"""Training, from drawn heads to an artefact that answers."""
+"""Training, from drawn heads to an artifact that answers."""
 
 import dataclasses
 import json
@@ -130,7 +130,7 @@ def test_a_started_run_is_never_overwritten(settings):
     assert (Path(settings.out) / "checkpoint.pt").read_bytes() == b"hours of work"
 
 
-def test_fine_tuning_starts_from_an_artefact(settings, tmp_path):
+def test_fine_tuning_starts_from_an_artifact(settings, tmp_path):
     folder = tmp_path / "published"
     folder.mkdir()
     write_random_weights(folder, temperature=1.0)
@@ -176,7 +176,7 @@ def test_random_weights_are_never_frozen(settings):
 
 
 @pytest.mark.parametrize("option", [{"folds": 3}, {"leave_out": "web"}, {"sources": "web"}])
-def test_an_artefact_never_comes_from_a_split_that_evaluation_does_not_know(settings, option):
+def test_an_artifact_never_comes_from_a_split_that_evaluation_does_not_know(settings, option):
     with pytest.raises(ValueError, match="cross_validate"):
         train.train(dataclasses.replace(settings, **option))
     assert not Path(settings.out).exists()

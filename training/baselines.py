@@ -29,7 +29,7 @@ class Baseline:
     claimed: dict[str, float]  # figure -> what the project says it reached, on its own split
     assumed: str  # what the project's description leaves open
     size: int  # pixels of the square
-    channels: int  # 1: grey; 3: color, a grey image three times
+    channels: int  # 1: gray; 3: color, a gray image three times
     binary: bool  # tumor or none, by sigmoid; else the four classes, by softmax
     layers: Callable[[], nn.Module]
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
@@ -93,7 +93,7 @@ def efficientnet_b0() -> nn.Module:
 
 
 def alexnet() -> nn.Module:
-    """Krizhevsky et al. 2012 in one tower, for grey images, without local response normalization."""
+    """Krizhevsky et al. 2012 in one tower, for gray images, without local response normalization."""
     return nn.Sequential(
         *(nn.Conv2d(1, 96, 11, stride=4), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
@@ -198,7 +198,7 @@ BASELINES = {
         plateau={"factor": 0.3, "patience": 1},
     ),
     "alexnet": Baseline(
-        title="AlexNet-like, grey, int8 linears",
+        title="AlexNet-like, gray, int8 linears",
         claimed={"f2_macro": 0.9745},
         assumed="widths of the 2012 paper in one tower, pixels in -1..1, 15 degrees, a tenth of shift and scale",
         size=227,
@@ -214,7 +214,7 @@ BASELINES = {
     "two_convolutions": Baseline(
         title="two convolutions, dense 128 and 64",
         claimed={"accuracy_tumor": 0.887},
-        assumed="128 px, grey, L2 0.001 on the dense layers, Adam 1e-3, batch 32; its claim is of its validation part",
+        assumed="128 px, gray, L2 0.001 on the dense layers, Adam 1e-3, batch 32; its claim is of its validation part",
         size=128,
         channels=1,
         binary=True,

@@ -156,7 +156,7 @@ def row_of_baseline(name: str, protocol: Protocol, budget: Budget, external: Dat
         "trained": trained,
         **measured(answers, protocol, external, baseline.binary),
         "size": {
-            "input": f"{baseline.size} px, {'grey' if baseline.channels == 1 else 'color'}",
+            "input": f"{baseline.size} px, {'gray' if baseline.channels == 1 else 'color'}",
             "parameters": parameters,
             "bytes": file_bytes(net),
         },
@@ -164,7 +164,7 @@ def row_of_baseline(name: str, protocol: Protocol, budget: Budget, external: Dat
 
 
 def row_of_weights(name: str, title: str, protocol: Protocol, folder: Path, external: Dataset | None) -> dict:
-    """Measure the int8 artefact in `folder`, by the same rules."""
+    """Measure the int8 artifact in `folder`, by the same rules."""
     classifier = TumorClassifier.from_folder(folder)
     size, margin = classifier.config["size"], classifier.config["margin"]
 
@@ -187,7 +187,7 @@ def row_of_weights(name: str, title: str, protocol: Protocol, folder: Path, exte
         },
         **measured(answers, protocol, external, binary=False),
         "size": {
-            "input": f"{size} px, grey, framed by the head",
+            "input": f"{size} px, gray, framed by the head",
             "parameters": sum(parameter.numel() for parameter in TumorNet().parameters()),
             "bytes": (folder / FILES["int8"]).stat().st_size,
         },

@@ -46,8 +46,8 @@ def load_squares(dataset: Dataset, size: int) -> Squares:
         except UnreadableScan as error:
             dataset.problems.append(f"{record.path} is left out. {error}")
             return None
-        grey = pixels if pixels.dtype == np.uint8 else stretch_contrast(pixels)
-        return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))
+        gray = pixels if pixels.dtype == np.uint8 else stretch_contrast(pixels)
+        return np.asarray(Image.fromarray(gray).resize((size, size), Image.Resampling.BILINEAR))
 
     with ThreadPoolExecutor() as pool:  # decoding and resizing release the interpreter's lock
         squares = list(pool.map(square, dataset.records))

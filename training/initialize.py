@@ -1,4 +1,4 @@
-"""Where a run starts: random weights, ImageNet's, or an artefact of ours."""
+"""Where a run starts: random weights, ImageNet's, or an artifact of ours."""
 
 import hashlib
 import pickle
@@ -80,7 +80,7 @@ def fill_from_imagenet(net: TumorNet, state: dict[str, Tensor]) -> None:
     """Copy the body of a MobileNetV2 state dict into `net`; its last convolution and classifier have no place here.
 
     The published implementations name their parameters differently and list them in the same order, so the order and
-    the shapes decide. The stem is summed over RGB: a grey image gives what it would as RGB.
+    the shapes decide. The stem is summed over RGB: a gray image gives what it would as RGB.
     """
     body = net.features.state_dict()
     tensors = [tensor for name, tensor in state.items() if name.startswith("features.")][: len(body)]

@@ -7,7 +7,7 @@
 
 The settings, each with its reason, are in training/settings.py. The run folder gets settings.json, history.jsonl,
 TensorBoard logs, checkpoint.pt (to resume from, with any number of processes), best.pt, data_report.txt (what was left
-out, and why), curves.png (with --plot) and `weights/`: the artefact that the page serves, with metrics, card and plots.
+out, and why), curves.png (with --plot) and `weights/`: the artifact that the page serves, with metrics, card and plots.
 """
 
 import dataclasses
@@ -55,9 +55,9 @@ from .validate import score, validate
 
 
 def train(settings: Settings, resume: bool = False, plot: bool = False) -> Path:
-    """`fit`, then `export`; returns the folder of the finished artefact.
+    """`fit`, then `export`; returns the folder of the finished artifact.
 
-    Raises: as `fit`; ValueError for folds and left-out sources, whose artefact could be measured on what it trained on.
+    Raises: as `fit`; ValueError for folds and left-out sources, whose artifact could be measured on what it trained on.
     """
     if settings.folds or settings.leave_out or settings.sources:
         raise ValueError("--folds, --leave_out and --sources belong to training.cross_validate. Use that command.")

@@ -33,7 +33,7 @@ def measure(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """What history.jsonl says of an epoch; NaN where a figure is undefined.
 
     Loss over all labels, and AUC of tumor against none; over the fully labeled macro-F1, accuracy, each class's recall,
-    and the calibration error of the plain softmax (the artefact is calibrated later). `logits` (N, C), `labels` (N,).
+    and the calibration error of the plain softmax (the artifact is calibrated later). `logits` (N, C), `labels` (N,).
     """
     full = (labels != PARTIAL).numpy()
     probabilities, truth = logits.softmax(dim=1).numpy(), labels.numpy()

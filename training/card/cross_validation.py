@@ -10,7 +10,7 @@ PUBLISHED = {"DenseNet121": 0.946, "ResNet50": 0.939, "EfficientNet-B0": 0.925} 
 
 
 def markdown(result: dict) -> str:
-    """A report of this command as Markdown: a paragraph, tables, and what to bear in mind."""
+    """A report of this command as Markdown: a paragraph, tables, and what to note."""
     of_kind = {"folds": _folds_markdown, "leave_source_out": _left_out_markdown}
     return of_kind[result["kind"]](result)
 

@@ -9,7 +9,7 @@ SECTIONS = {  # of metrics.json -> the head of its column
     "external": "external: another source",
     "vendor": "vendor split: leaks",
 }
-FIGURES = {  # path into a report -> what it is, what to bear in mind
+FIGURES = {  # path into a report -> what it is, what to note
     "macro_f1": ("macro-F1", "over the classes that the set holds"),
     "accuracy": ("accuracy", "depends on the mix of classes"),
     "balanced_accuracy": ("balanced accuracy", "mean of the recalls"),
@@ -37,7 +37,7 @@ SHORT = (  # for README
 
 
 def main_table(metrics: dict, keys: tuple[str, ...]) -> str:
-    """A row for each of `keys` of FIGURES, a column for each section, and what to bear in mind."""
+    """A row for each of `keys` of FIGURES, a column for each section, and what to note."""
     reports = [metrics.get(section) for section in SECTIONS]
     rows = [["images (groups)", *(sizes(r) if r else NOT_MEASURED for r in reports), "intervals are over groups"]]
     for key in keys:
@@ -54,7 +54,7 @@ def main_table(metrics: dict, keys: tuple[str, ...]) -> str:
             "share a patient with its training part, so it flatters; and it is of weights trained for that on the "
             "vendor's training part alone, without tumor boxes (BENCHMARKS.md)."
         )
-    return table(["", *SECTIONS.values(), "bear in mind"], rows) + "\n\n" + " ".join(mind)
+    return table(["", *SECTIONS.values(), "note"], rows) + "\n\n" + " ".join(mind)
 
 
 def _cell(report: dict | None, key: str) -> str:

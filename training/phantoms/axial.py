@@ -43,10 +43,10 @@ def axial_body(canvas: Canvas, t: Tissues) -> Anatomy:
     vault, surface, white, midline = _paint_middle(canvas, t, gap=(-0.36, 0.34), clefts=None)
     wide = canvas.rng.uniform(0.7, 1.5)
     for s in (-1, 1):
-        canvas.ellipse(t.grey, (s * 0.155, -0.06), 0.035, 0.17, -s * 6, soft=0.02)  # caudate nucleus
+        canvas.ellipse(t.gray, (s * 0.155, -0.06), 0.035, 0.17, -s * 6, soft=0.02)  # caudate nucleus
         line = [(s * 0.10, -0.27), (s * 0.055, -0.16), (s * 0.05, 0.0), (s * 0.09, 0.15), (s * 0.15, 0.27)]
         canvas.stroke(t.csf, line, [0.03, 0.065 * wide, 0.06 * wide, 0.06 * wide, 0.03])
-        canvas.stroke(0.5 * (t.vessel + t.grey), [(s * 0.07, 0.05), (s * 0.10, 0.17)], 0.014)  # choroid plexus
+        canvas.stroke(0.5 * (t.vessel + t.gray), [(s * 0.07, 0.05), (s * 0.10, 0.17)], 0.014)  # choroid plexus
     canvas.stroke(t.white, [(0, -0.24), (0, 0.1)], 0.014)  # septum
     _paint_falx(canvas, t, vault, midline, gap=(-0.40, 0.40))
     return _middle_anatomy(vault, surface, white)
@@ -60,13 +60,13 @@ def axial_nuclei(canvas: Canvas, t: Tissues) -> Anatomy:
     vault, surface, white, midline = _paint_middle(canvas, t, gap=(-0.40, 0.42), clefts=clefts)
     wide = canvas.rng.uniform(0.7, 1.5)
     for s in (-1, 1):
-        canvas.ellipse(t.grey, (s * 0.235, 0.0), 0.06, 0.15, -s * 14, soft=0.025)  # lentiform nucleus
-        canvas.ellipse(t.grey, (s * 0.10, 0.10), 0.075, 0.12, s * 18, soft=0.025)  # thalamus
-        canvas.ellipse(t.grey, (s * 0.125, -0.17), 0.045, 0.085, -s * 14, soft=0.02)  # head of the caudate nucleus
+        canvas.ellipse(t.gray, (s * 0.235, 0.0), 0.06, 0.15, -s * 14, soft=0.025)  # lentiform nucleus
+        canvas.ellipse(t.gray, (s * 0.10, 0.10), 0.075, 0.12, s * 18, soft=0.025)  # thalamus
+        canvas.ellipse(t.gray, (s * 0.125, -0.17), 0.045, 0.085, -s * 14, soft=0.02)  # head of the caudate nucleus
         horn = [(s * 0.02, -0.13), (s * 0.055, -0.20), (s * 0.09, -0.28)]
         canvas.stroke(t.csf, horn, [0.02 * wide, 0.05 * wide, 0.03 * wide])
         canvas.stroke(t.csf, [(s * 0.16, 0.24), (s * 0.215, 0.31), (s * 0.21, 0.42)], [0.03, 0.055 * wide, 0.01])
-        canvas.ellipse(0.5 * (t.vessel + t.grey), (s * 0.19, 0.275), 0.016, 0.024, s * 30)  # choroid plexus
+        canvas.ellipse(0.5 * (t.vessel + t.gray), (s * 0.19, 0.275), 0.016, 0.024, s * 30)  # choroid plexus
     canvas.stroke(t.csf, [(0, -0.08), (0, 0.04), (0, 0.17)], [0.012, 0.026 * wide, 0.018])  # third ventricle
     canvas.ellipse(t.csf, (0, 0.225), 0.045, 0.03)  # quadrigeminal cistern
     canvas.ellipse(t.vessel, (0, 0.24), 0.010, 0.014)
@@ -158,7 +158,7 @@ def _paint_sinus(canvas: Canvas, t: Tissues, vault: Outline) -> None:
 
 def _paint_stem(canvas: Canvas, t: Tissues) -> None:
     """Pons with the fourth ventricle, or midbrain with its aqueduct, in the cistern around it."""
-    stem = 0.5 * (t.white + t.grey)
+    stem = 0.5 * (t.white + t.gray)
     if canvas.rng.random() < 0.5:
         canvas.ellipse(t.csf, (0, 0.09), 0.20, 0.16)
         canvas.ellipse(stem, (0, 0.10), 0.155, 0.125)

@@ -14,7 +14,7 @@ class Tissues(NamedTuple):
     """Signal of every tissue, about 0 (black) to 1 (white)."""
 
     csf: float
-    grey: float
+    gray: float
     white: float
     fat: float
     muscle: float
@@ -43,9 +43,9 @@ TYPICAL = {  # in the order of the fields of Tissues
 
 
 def draw_tissues(rng: np.random.Generator, sequence: str) -> Tissues:
-    """Tissues of one scan: the typical ones, jittered; grey and white matter nearer to or farther from each other."""
+    """Tissues of one scan: the typical ones, jittered; gray and white matter nearer to or farther from each other."""
     typical = TYPICAL[sequence]
     jittered = Tissues(*(value * float(np.exp(rng.normal(0, 0.08))) for value in typical))
-    middle = (jittered.grey + jittered.white) / 2
-    half = (typical.white - typical.grey) / 2 * rng.uniform(0.6, 1.5)
-    return jittered._replace(grey=middle - half, white=middle + half)
+    middle = (jittered.gray + jittered.white) / 2
+    half = (typical.white - typical.gray) / 2 * rng.uniform(0.6, 1.5)
+    return jittered._replace(gray=middle - half, white=middle + half)

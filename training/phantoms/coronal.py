@@ -50,14 +50,14 @@ def coronal(canvas: Canvas, t: Tissues) -> Anatomy:
         t.white, [(-0.26, -0.36), (-0.12, -0.42), (0, -0.395), (0.12, -0.42), (0.26, -0.36)], 0.055, soft=0.02
     )
     for s in (-1, 1):
-        canvas.ellipse(t.grey, (s * 0.14, -0.29), 0.045, 0.065, soft=0.02)  # caudate
-        canvas.ellipse(t.grey, (s * 0.245, -0.19), 0.065, 0.085, s * 20, soft=0.025)  # lentiform nucleus
-        canvas.ellipse(t.grey, (s * 0.075, -0.17), 0.055, 0.06, soft=0.025)  # thalamus
+        canvas.ellipse(t.gray, (s * 0.14, -0.29), 0.045, 0.065, soft=0.02)  # caudate
+        canvas.ellipse(t.gray, (s * 0.245, -0.19), 0.065, 0.085, s * 20, soft=0.025)  # lentiform nucleus
+        canvas.ellipse(t.gray, (s * 0.075, -0.17), 0.055, 0.06, soft=0.025)  # thalamus
         canvas.stroke(
             t.csf, [(s * 0.02, -0.33), (s * 0.07, -0.36), (s * 0.13, -0.375)], [0.05 * wide, 0.06 * wide, 0.015]
         )
         canvas.ellipse(t.csf, (s * 0.33, 0.06), 0.028 * wide, 0.010, s * 30)  # temporal horn
-        canvas.ellipse(t.grey, (s * 0.27, 0.07), 0.05, 0.035, soft=0.02)  # hippocampus, amygdala
+        canvas.ellipse(t.gray, (s * 0.27, 0.07), 0.05, 0.035, soft=0.02)  # hippocampus, amygdala
     canvas.stroke(t.white, [(0, -0.37), (0, -0.30)], 0.012)
     canvas.stroke(t.csf, [(0, -0.24), (0, -0.08)], [0.014, 0.03 * wide])  # third ventricle
     canvas.fill(

@@ -98,7 +98,7 @@ def text_page(canvas: Canvas) -> np.ndarray:
 
 
 def scenery(canvas: Canvas) -> np.ndarray:
-    """Sky, hills and blobs: a photograph turned grey."""
+    """Sky, hills and blobs: a photograph turned gray."""
     rng = canvas.rng
     pixels = 0.75 - 0.2 * canvas.y + 0.08 * canvas.noise(4)
     for layer in range(4):
@@ -141,7 +141,7 @@ def static(canvas: Canvas) -> np.ndarray:
 
 
 def blank(canvas: Canvas) -> np.ndarray:
-    """One grey."""
+    """One gray."""
     return np.full((canvas.size, canvas.size), canvas.rng.uniform(0, 1))
 
 

@@ -109,11 +109,11 @@ def _scan(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     """Coil's bias field, blur, noise as of a magnitude image, and somebody's choice of window: uint8."""
     size = pixels.shape[0]
     field = np.exp(resized(rng.standard_normal((4, 4)) * rng.uniform(0.02, 0.16), size))
-    grey = Image.fromarray((np.clip(pixels * field * 170, 0, 255)).astype(np.uint8))
-    grey = np.asarray(grey.filter(ImageFilter.GaussianBlur(rng.uniform(0.1, 0.5) * size / 256)), dtype=np.float32) / 170
+    gray = Image.fromarray((np.clip(pixels * field * 170, 0, 255)).astype(np.uint8))
+    gray = np.asarray(gray.filter(ImageFilter.GaussianBlur(rng.uniform(0.1, 0.5) * size / 256)), dtype=np.float32) / 170
     level = rng.uniform(0.004, 0.035)
     real, imaginary = rng.standard_normal((2, size, size), dtype=np.float32) * level
-    magnitude = np.hypot(grey + real, imaginary)
+    magnitude = np.hypot(gray + real, imaginary)
     bright = np.percentile(magnitude[::4, ::4], rng.uniform(98, 99.8))
     curve = np.clip(magnitude / bright, 0, 1) ** math.exp(rng.normal(0, 0.18))
     return (curve * rng.uniform(190, 255)).round().astype(np.uint8)

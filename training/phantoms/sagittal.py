@@ -36,10 +36,10 @@ def sagittal_midline(canvas: Canvas, t: Tissues) -> Anatomy:
     canvas.ellipse(t.csf, (0.05, -0.24), 0.27, 0.20, soft=0.02)
     canvas.stroke(t.csf, CALLOSUM, 0.085, soft=0.02, opacity=0.9)
     canvas.stroke(t.white, CALLOSUM, [0.03, 0.06, 0.055, 0.05, 0.045, 0.05, 0.075, 0.04])
-    canvas.ellipse(0.5 * (t.csf + t.grey), (-0.04, -0.31), 0.16, 0.07, 8, soft=0.03)  # septum, half in the slice
+    canvas.ellipse(0.5 * (t.csf + t.gray), (-0.04, -0.31), 0.16, 0.07, 8, soft=0.03)  # septum, half in the slice
     canvas.stroke(t.white, [(0.16, -0.36), (0.0, -0.33), (-0.12, -0.20)], [0.02, 0.03, 0.03])  # fornix
-    canvas.ellipse(t.grey, (0.07, -0.22), 0.13, 0.075, 5, soft=0.02)  # thalamus
-    canvas.ellipse(t.grey, (-0.07, -0.11), 0.06, 0.05, soft=0.02)  # hypothalamus
+    canvas.ellipse(t.gray, (0.07, -0.22), 0.13, 0.075, 5, soft=0.02)  # thalamus
+    canvas.ellipse(t.gray, (-0.07, -0.11), 0.06, 0.05, soft=0.02)  # hypothalamus
     _paint_cerebellum(canvas, t, depth, tent, (0.33, 0.15), 0.235, 0.13, (0.15, 0.10))
     _paint_stem(canvas, t)
     canvas.stroke(t.dura, [(0.20, -0.16), (0.34, -0.09), (0.52, -0.02), (0.70, 0.03)], 0.018)  # straight sinus
@@ -67,7 +67,7 @@ def sagittal_beside(canvas: Canvas, t: Tissues) -> Anatomy:
         wide = rng.uniform(0.6, 1.4)
         line = [(-0.16, -0.34), (0.02, -0.40), (0.20, -0.36), (0.30, -0.24), (0.20, -0.12)]
         canvas.stroke(t.csf, line, [0.03, 0.05 * wide, 0.06 * wide, 0.08 * wide, 0.02])
-        canvas.ellipse(t.grey, (0.06, -0.27), 0.12, 0.07, soft=0.03)  # thalamus
+        canvas.ellipse(t.gray, (0.06, -0.27), 0.12, 0.07, soft=0.03)  # thalamus
     _paint_cerebellum(canvas, t, depth, tent, (0.34, 0.14), 0.26, 0.08, (0.18, 0.12))
     deep = [(-0.25, -0.42), (0.0, -0.50), (0.25, -0.48), (0.45, -0.25), (-0.05, 0.0), (-0.3, -0.3), (0.35, -0.38)]
     dural = skull_sites(vault, (20, 35, 50, 65, 80, 95, 110, 125, 140, 155, 170, 185, 200, 240, 340, 5))
@@ -97,11 +97,11 @@ def _paint_cerebellum(canvas, t, depth, tent, center, radius, front, hilum) -> N
 
 def _paint_stem(canvas: Canvas, t: Tissues) -> None:
     """Midbrain, pons, medulla and cord, the fourth ventricle behind and the basilar artery before them."""
-    stem = 0.3 * t.grey + 0.7 * t.white
+    stem = 0.3 * t.gray + 0.7 * t.white
     line = [(0.10, -0.14), (0.06, -0.03), (0.05, 0.10), (0.09, 0.26), (0.14, 0.42), (0.19, 0.62), (0.21, 1.0)]
     canvas.stroke(stem, line, [0.16, 0.15, 0.15, 0.11, 0.09, 0.075, 0.075])
     canvas.ellipse(stem, (0.005, 0.06), 0.095, 0.115, 8)
-    canvas.ellipse(t.grey, (0.17, -0.10), 0.035, 0.04)  # colliculi
+    canvas.ellipse(t.gray, (0.17, -0.10), 0.035, 0.04)  # colliculi
     canvas.stroke(t.csf, [(0.135, -0.05), (0.14, 0.02), (0.155, 0.10), (0.14, 0.2)], [0.008, 0.018, 0.05, 0.01])
     if canvas.rng.random() < 0.7:
         canvas.stroke(t.vessel, [(-0.06, -0.05), (-0.055, 0.06), (-0.03, 0.18)], 0.014)

@@ -110,7 +110,7 @@ def paint_brain(
     brain = ramp(surface, canvas.soft)
     white = ramp(to_csf - thickness, 0.022) * brain
     texture = 1 + 0.02 * canvas.noise(30)
-    canvas.fill(brain, t.grey * texture)
+    canvas.fill(brain, t.gray * texture)
     canvas.fill(white, t.white * texture)
     canvas.fill(ramp(-to_csf, 1.2 * canvas.soft) * brain, t.csf)
     if rng.random() < 0.3:  # the white spots of age and small vessels
@@ -128,7 +128,7 @@ def paint_folia(canvas: Canvas, t: Tissues, inside: np.ndarray, hilum: Point) ->
     leaves = 0.5 + 0.5 * np.sin(inside * (2 * np.pi / LEAF) + 4.0 * bend)
     leaves *= np.clip(0.55 + 0.6 * canvas.noise(14), 0, 1)
     cover = ramp(inside, canvas.soft)
-    canvas.fill(cover, t.grey * (1 + 0.04 * canvas.noise(40)))
+    canvas.fill(cover, t.gray * (1 + 0.04 * canvas.noise(40)))
     branches = 0.5 + 0.5 * np.cos(np.arctan2(y, x) * 9 + 1.2 * bend)
     core = ramp(inside - 0.09 - 0.03 * bend, 0.12) * (0.55 + 0.45 * branches)
     canvas.fill(cover * np.clip(core, 0, 1), t.white)
