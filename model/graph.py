@@ -113,7 +113,7 @@ def _messages(content: bytes, kind: str, start: int, end: int) -> Iterator[tuple
     places = {}
     for number, *place in _fields(content, start, end):
         if number not in FIELDS[kind]:
-            raise UntrustedGraph(f"field {number} of a {kind} is nothing that its graph should have")
+            raise UntrustedGraph(f"no graph of this program has {kind} field {number}")
         places[number] = slice(*place)
         match FIELDS[kind][number]:
             case "operator" | "domain" as what:

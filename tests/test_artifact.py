@@ -133,13 +133,13 @@ def many_operators(model):
 
 FOREIGN = {
     foreign_operator: "the operator Loop",
-    graph_in_an_attribute: "field 6 of a attribute",
+    graph_in_an_attribute: "attribute field 6",
     foreign_domain: "the domain evil.example",
-    external_data: "field 13 of a tensor",
-    external_data_in_an_attribute: "field 14 of a tensor",
-    functions: "field 25 of a model",
-    sparse: "field 15 of a graph",
-    training_graph: "field 20 of a model",
+    external_data: "tensor field 13",
+    external_data_in_an_attribute: "tensor field 14",
+    functions: "model field 25",
+    sparse: "graph field 15",
+    training_graph: "model field 20",
     many_operators: "operators",
 }
 
