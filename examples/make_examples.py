@@ -1,7 +1,7 @@
 """Draw the files that a visitor of the page clicks first: `python -m examples.make_examples`.
 
 They are phantoms, no patient's images: pictures, a DICOM series in a ZIP, and a NIfTI volume.
-`training.phantoms.write_phantom_dataset` draws its patients' seeds from 1,000,000 upward, so a network that trained on
+`training.data.phantoms.write_phantom_dataset` draws its patients' seeds from 1,000,000 upward, so a network that trained on
 phantoms has seen none of these.
 """
 
@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from page.examples import middle_slice, picture_of
-from training.phantoms import draw_other, draw_phantom
-from training.phantoms.volume import draw_volume
+from training.data.phantoms import draw_other, draw_phantom
+from training.data.phantoms.volume import draw_volume
 
 FOLDER = Path(__file__).parent
 SIZE = 320  # pixels

@@ -5,7 +5,8 @@ MRI, and fewer studies put together for an interval.
 """
 
 from service.retraining import worker
-from training import brain_detector, retrain, study
+from training import retrain
+from training.export import brain_detector, study
 
 worker.NICENESS = 0
 brain_detector.DRAWN, brain_detector.DRAWN_SIZE = 24, 64

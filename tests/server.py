@@ -18,7 +18,7 @@ from gradio_client import Client, handle_file
 from model.artifact import CONFIG, EMBEDDED, make_config, read_config, write_config
 from model.classifier import TumorClassifier
 from model.preprocess import SERVING_MARGIN
-from training.brain_detector import BrainDetector
+from training.export.brain_detector import BrainDetector
 from training.export.export import write
 from training.export.gate import FLOAT_PARTS, in_float
 from training.export.graph import float_graph, with_parameters

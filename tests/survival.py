@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from training.checkpoint import load_checkpoint
+from training.data.phantoms import write_phantom_dataset
 from training.export.export import export
-from training.phantoms import write_phantom_dataset
 from training.run_folder import BEST, CHECKPOINT, FACTS, HISTORY
 
 REPOSITORY = Path(__file__).parents[1]

@@ -17,9 +17,9 @@ from page.about.data import NAMES
 from page.texts import KEPT_MINUTES
 from tests.browser import PHONE_WIDTH, needs_chromium
 from tests.server import REPOSITORY
-from training.card import making
-from training.card.data import SOURCES
-from training.certainty import reliability
+from training.evaluation.card import making
+from training.evaluation.card.data import SOURCES
+from training.export.certainty import reliability
 
 ORIGIN = Origin("tumornet-v2", "7c04dee8", "2026-11-21")
 TYPED = {"80", "95"}  # the title's example of being 80 % sure, and the 95 % interval

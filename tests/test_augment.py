@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.augment import CACHE_MARGIN, INSIDE, OUTSIDE, UNKNOWN, Strength, augment, random_curves
+from training.augmentation.augment import CACHE_MARGIN, INSIDE, OUTSIDE, UNKNOWN, Strength, augment, random_curves
 
 STRIDE, SIZE, FRAME = 16, 128, 208
 ONLY_MOVES = Strength(curve=0, gamma=0, bias=0, sharpness=(0, 0), noise=0, haze=0)

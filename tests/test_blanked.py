@@ -3,9 +3,9 @@
 import torch
 
 from model import NO_TUMOR
-from training import blanked
-from training.blanked import blank_some, insides
-from training.twins import Heads
+from training.augmentation import blanked
+from training.augmentation.blanked import blank_some, insides
+from training.augmentation.neighbors import Heads
 
 SIZE = 208
 

@@ -7,11 +7,11 @@ from PIL import Image
 
 from model import CLASSES
 from model.preprocess import SERVING_MARGIN, frame
-from training import brain_detector
-from training.augment import CACHE_MARGIN
-from training.layouts import DataError
-from training.phantoms import draw_other, draw_phantom
-from training.training_set import FRAME_SIZE
+from training.augmentation.augment import CACHE_MARGIN
+from training.data.layouts import DataError
+from training.data.phantoms import draw_other, draw_phantom
+from training.data.training_set import FRAME_SIZE
+from training.export import brain_detector
 
 
 def frames(images, size, margin):

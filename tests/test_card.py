@@ -11,9 +11,9 @@ from huggingface_hub import ModelCard
 
 from model import CLASSES
 from model.artifact import make_config, write_config
-from training import seeds
-from training.bootstrap import mean_with_interval
-from training.card import (
+from training.evaluation import seeds
+from training.evaluation.bootstrap import mean_with_interval
+from training.evaluation.card import (
     WIDGET,
     comparison,
     count_by_source,
@@ -24,12 +24,12 @@ from training.card import (
     shortcuts,
     study,
 )
-from training.card.__main__ import BEGIN, END, add_section, filled, main
-from training.card.energy import energy
-from training.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
-from training.localization import box_masks, evidence_figures
-from training.markdown import NOT_MEASURED
-from training.metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
+from training.evaluation.card.__main__ import BEGIN, END, add_section, filled, main
+from training.evaluation.card.energy import energy
+from training.evaluation.localization import box_masks, evidence_figures
+from training.evaluation.markdown import NOT_MEASURED
+from training.evaluation.metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
+from training.export.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 
 ROOT = Path(__file__).parents[1]
 STUDY = {"sharpness": 0.7, "slope": 1.6543, "intercept": -0.9259, "threshold": 0.1711}
@@ -53,7 +53,7 @@ README = f"# Title\n\nBefore.\n{BEGIN}\nold numbers\n{END}\nAfter.\n"
 
 
 def report(seed, classes=4):
-    """A report of random answers, as training.evaluate writes it."""
+    """A report of random answers, as training.evaluation.evaluate writes it."""
     rng = np.random.default_rng(seed)
     labels = rng.choice([k for k in range(4) if classes == 4 or k != 2], 120)
     probabilities = 0.7 * rng.dirichlet(np.ones(4), 120) + 0.3 * np.eye(4)[labels]
@@ -430,7 +430,7 @@ def test_shipped_card_and_readme_agree_with_the_shipped_metrics(monkeypatch):
         pytest.skip("no weights are shipped yet")
     monkeypatch.undo()  # here the other modules speak for themselves
     monkeypatch.chdir(ROOT)
-    assert main(["--check"]) == 0, "run python -m training.card"
+    assert main(["--check"]) == 0, "run python -m training.evaluation.card"
 
 
 def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):

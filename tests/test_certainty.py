@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model import NO_TUMOR
-from training.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
+from training.export.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 from training.losses import PARTIAL
 
 

@@ -15,15 +15,16 @@ from torch import nn
 from model import NO_TUMOR
 from model.artifact import FILES
 from tests.server import write_random_weights
-from training import benchmark, compare
-from training.baselines import BASELINES, Baseline, flip_rotate_shift, from_imagenet, tinyvgg
-from training.card.comparison import NAMES, markdown, summary
-from training.compare import epochs_within, main
-from training.comparison_figures import figures, latency
-from training.data import LABELS, Dataset, Record
-from training.fit_baseline import Budget, Squares, answer, as_served, file_bytes, fit_baseline
+from training import benchmark
+from training.data.frames import LABELS, Dataset, Record
+from training.data.phantoms import write_phantom_dataset
+from training.evaluation import compare
+from training.evaluation.baselines import BASELINES, Baseline, flip_rotate_shift, from_imagenet, tinyvgg
+from training.evaluation.card.comparison import NAMES, markdown, summary
+from training.evaluation.compare import epochs_within, main
+from training.evaluation.comparison_figures import figures, latency
+from training.evaluation.fit_baseline import Budget, Squares, answer, as_served, file_bytes, fit_baseline
 from training.losses import PARTIAL
-from training.phantoms import write_phantom_dataset
 from training.settings import Settings
 
 PARAMETERS = {

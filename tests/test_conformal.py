@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model import CLASSES
-from training.conformal import COVERAGE, fit_prediction_set
+from training.export.conformal import COVERAGE, fit_prediction_set
 from training.losses import PARTIAL
 
 HARD = 0.9  # spread of how hard a patient is

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from model import NO_TUMOR
-from training import cross_validate, train
-from training.cross_validate import (
+from training import train
+from training.data.frames import DataError
+from training.data.phantoms import write_phantom_dataset
+from training.data.training_set import read_parts, read_split
+from training.evaluation import cross_validate
+from training.evaluation.cross_validate import (
     Predictions,
     folds_report,
     given_to_truth,
@@ -21,12 +25,9 @@ from training.cross_validate import (
     seen_at,
     tumor_types,
 )
-from training.data import DataError
 from training.losses import PARTIAL
 from training.network import STRIDE
-from training.phantoms import write_phantom_dataset
 from training.settings import Settings
-from training.training_set import read_parts, read_split
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from model import preprocess
-from training.data import LABELS, DataError, load_frames, read_dataset, without_copies
+from training.data.frames import LABELS, DataError, load_frames, read_dataset, without_copies
+from training.data.splits import split_by_group
+from training.data.training_set import read_split
 from training.settings import Settings, folders_in, without_places
-from training.splits import split_by_group
-from training.training_set import read_split
 
 
 def save(path: Path, pixels: np.ndarray, **options) -> None:
@@ -367,7 +367,7 @@ def test_cache_is_read_instead_of_the_images_and_only_for_the_same_framing(tmp_p
     save_table(tmp_path / "manifest.csv", ("path", "label", "group"), ("0.png", "yes", 1), ("1.png", "no", 2))
     dataset = read_dataset(tmp_path)
     first = load_frames(dataset, 32, 0.1, tmp_path / "cache")
-    monkeypatch.setattr("training.data.scans.read", lambda path: pytest.fail(f"{path} was decoded again"))
+    monkeypatch.setattr("training.data.frames.scans.read", lambda path: pytest.fail(f"{path} was decoded again"))
     assert torch.equal(load_frames(dataset, 32, 0.1, tmp_path / "cache").images, first.images)
     with pytest.raises(pytest.fail.Exception, match="decoded again"):
         load_frames(dataset, 32, 0.2, tmp_path / "cache")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.distance import DIRECTIONS, FeatureDistance, distance_limits, fit_distance
+from training.export.distance import DIRECTIONS, FeatureDistance, distance_limits, fit_distance
 
 
 def features(count: int, seed: int, wide: int = 40, factors: int = 6) -> np.ndarray:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.data.phantoms import write_phantom_dataset
 from training.draws import StreamedDropout, Streams, shards_of
-from training.phantoms import write_phantom_dataset
 
 REPOSITORY = Path(__file__).parents[1]
 OPTIONS = (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.duplicates import SAME, clusters, near_pairs, thumbnails
+from training.data.duplicates import SAME, clusters, near_pairs, thumbnails
 
 
 def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_clusters_are_joined_over_several_steps():
 def test_blocks_give_the_pairs_of_a_direct_comparison(monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (60, 2, 32, 32), dtype=np.uint8)
     images[47], images[33] = images[2, :, :, ::-1], images[31]
-    monkeypatch.setattr("training.duplicates.BLOCK", 16)
+    monkeypatch.setattr("training.data.duplicates.BLOCK", 16)
     assert [(i, j) for i, j, _ in near_pairs(images)] == [(2, 47), (31, 33)]
 
 

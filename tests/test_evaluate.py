@@ -9,9 +9,9 @@ from PIL import Image
 
 from model import CLASSES
 from model.classifier import RawOutputs
-from training import evaluate
-from training.data import OTHER, DataError, read_dataset
-from training.evaluate import main, select
+from training.data.frames import OTHER, DataError, read_dataset
+from training.evaluation import evaluate
+from training.evaluation.evaluate import main, select
 
 FIGURES = (  # what `--json` promises
     *("accuracy", "balanced_accuracy", "macro_f1", "f2_macro", "f2_tumor", "sensitivity_tumor", "specificity_tumor"),

@@ -8,8 +8,10 @@ import pytest
 from model import NO_TUMOR
 from model.overlay import _level
 from model.preprocess import Window, frame
-from training import localization
-from training.localization import (
+from training.data.phantoms import draw_phantom, write_phantom_dataset
+from training.data.phantoms.dataset import FIRST_SEED
+from training.evaluation import localization
+from training.evaluation.localization import (
     FIRST_PHANTOM,
     PHANTOMS,
     box_masks,
@@ -20,8 +22,6 @@ from training.localization import (
     peak,
 )
 from training.losses import PARTIAL
-from training.phantoms import draw_phantom, write_phantom_dataset
-from training.phantoms.dataset import FIRST_SEED
 
 UNKNOWN = [np.nan] * 4
 
@@ -148,7 +148,9 @@ def test_phantoms_are_measured_against_their_masks():
 
 def test_phantoms_that_are_measured_are_none_that_train(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("training.phantoms.dataset.draw_phantom", lambda *args, **options: drawn.append(args) or DRAWN)
+    monkeypatch.setattr(
+        "training.data.phantoms.dataset.draw_phantom", lambda *args, **options: drawn.append(args) or DRAWN
+    )
     DRAWN = draw_phantom("notumor", 0, 32)
     write_phantom_dataset(tmp_path, per_class=5, seed=1, size=32)
     assert min(seed for _, seed, _ in drawn) >= FIRST_SEED > FIRST_PHANTOM + PHANTOMS

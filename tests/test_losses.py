@@ -6,10 +6,10 @@ import torch
 
 from model import CLASSES, NO_TUMOR
 from model.preprocess import frame
-from training.augment import INSIDE, OUTSIDE, UNKNOWN, positions_in_box
+from training.augmentation.augment import INSIDE, OUTSIDE, UNKNOWN, positions_in_box
+from training.data.phantoms import draw_phantom
 from training.losses import PARTIAL, class_loss, label_weights, log_probability, position_loss, type_loss
 from training.network import STRIDE, TumorNet
-from training.phantoms import draw_phantom
 
 SIZE = 128
 

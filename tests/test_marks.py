@@ -17,7 +17,7 @@ from model.scans import Scan
 from model.scans.planes import planes
 from tests.dicom_files import dicom
 from tests.test_preprocess import slices
-from training.marks import COLORS, SHAPES, draw, windowed
+from training.evaluation.marks import COLORS, SHAPES, draw, windowed
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = sorted(path for path in EXAMPLES.glob("*.png") if "chest" not in path.name)

@@ -8,9 +8,9 @@ import pytest
 from sklearn import metrics as sk
 
 from model import CLASSES, NO_TUMOR
-from training.bootstrap import mean_with_interval, resample_weights
-from training.calibration import fit_temperature, negative_log_likelihood
-from training.metrics import PARTIAL, by_label_and_sequence, measure, tumor_auc_by_sequence
+from training.evaluation.bootstrap import mean_with_interval, resample_weights
+from training.evaluation.metrics import PARTIAL, by_label_and_sequence, measure, tumor_auc_by_sequence
+from training.export.calibration import fit_temperature, negative_log_likelihood
 
 
 def answers(n=400, classes=4, seed=0, decimals=2):
@@ -57,7 +57,7 @@ def test_every_figure_equals_that_of_scikit_learn():
 
 def test_weighted_resamples_equal_measuring_the_repeated_images():
     """The bootstrap's weights against what they stand for: the images written out as often as their group was drawn."""
-    from training.metrics import statistics
+    from training.evaluation.metrics import statistics
 
     probabilities, labels, groups = answers(n=80)
     weights = resample_weights(np.array(groups, dtype=object), resamples=3, seed=1)

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import fbeta_score
 
 from model import NO_TUMOR
+from training.export.operating_point import balanced_f_score, fit_operating_point
 from training.losses import PARTIAL
-from training.operating_point import balanced_f_score, fit_operating_point
 
 
 def probabilities(of_tumor) -> np.ndarray:

@@ -9,10 +9,10 @@ from PIL import Image
 from examples.make_examples import FOLDER, HEADS
 from examples.make_examples import SIZE as EXAMPLE_SIZE
 from model import CLASSES
-from training.phantoms import draw_other, draw_phantom, write_phantom_dataset
-from training.phantoms.contrast import SEQUENCES
-from training.phantoms.others import KINDS
-from training.phantoms.phantom import SELLAR_VIEWS, VIEWS
+from training.data.phantoms import draw_other, draw_phantom, write_phantom_dataset
+from training.data.phantoms.contrast import SEQUENCES
+from training.data.phantoms.others import KINDS
+from training.data.phantoms.phantom import SELLAR_VIEWS, VIEWS
 
 TUMORS = CLASSES[:3]
 SIZE = 96  # all that these tests need, and quick

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageColor
 
-from training import plots
-from training.metrics import measure
+from training.evaluation import plots
+from training.evaluation.metrics import measure
 
 
 def test_thin_curves_keep_their_colors_in_the_small_file(tmp_path):

@@ -11,10 +11,10 @@ from PIL import Image
 from model import CLASSES, NO_TUMOR
 from model.classifier import TumorClassifier
 from model.preprocess import frame
-from training import probes
-from training.data import load_frames, read_dataset
-from training.probes import probe
-from training.without_brain import INK, blanked, covered, head_mask, mirrored, outline, silhouette
+from training.augmentation.stripping import INK, blanked, covered, head_mask, mirrored, outline, silhouette
+from training.data.frames import load_frames, read_dataset
+from training.evaluation import probes
+from training.evaluation.probes import probe
 
 SIZE = 96
 

@@ -16,11 +16,13 @@ from model.artifact import CONFIG, FILES, TRAINED, read_config
 from model.classifier import TumorClassifier
 from model.scans import read
 from tests.server import change_config
-from training import brain_detector, recorded, study, train
-from training.card import PLOTS, WIDGET
+from training import train
+from training.data.phantoms import write_phantom_dataset
+from training.evaluation import recorded
+from training.evaluation.card import PLOTS, WIDGET
+from training.export import brain_detector, study
 from training.initialize import initialize, trained_in
 from training.network import TumorNet
-from training.phantoms import write_phantom_dataset
 from training.publish import main
 from training.publishing import artifact
 from training.settings import Settings

@@ -7,12 +7,12 @@ from PIL import Image
 from model.artifact import EMBEDDED, read_config
 from tests.server import write_random_weights
 from training import own_images
-from training.conformal import COVERAGE, LESS, affordable_coverage, fit_prediction_set
-from training.data import read_dataset
+from training.data.frames import read_dataset
+from training.data.phantoms import write_phantom_dataset
+from training.export.conformal import COVERAGE, LESS, affordable_coverage, fit_prediction_set
 from training.export.export import no_stricter
-from training.operating_point import fit_operating_point
+from training.export.operating_point import fit_operating_point
 from training.own_images import OWN, read_own_images
-from training.phantoms import write_phantom_dataset
 from training.retrain import fine_tuning, main, parse, prepare, remember_root, root_fingerprint
 from training.settings import Settings
 

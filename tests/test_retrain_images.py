@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from PIL import Image
 
-from training.data import DataError, read_dataset
+from training.data.frames import DataError, read_dataset
 from training.own_images import MIN_GROUPS, OWN, lay_out, read_own_images
 
 PEOPLE = 12  # of each class

@@ -21,7 +21,7 @@ from service.retraining.promotion import sha256
 from service.retraining.routes import router
 from tests.retraining_jobs import PNG, candidate, stopped_job, zipped
 from tests.server import running_app, write_random_weights
-from training.phantoms import write_phantom_dataset
+from training.data.phantoms import write_phantom_dataset
 
 TOKEN = "an-administrator-s-token"
 PATIENCE = 300  # seconds for a job of a few steps, on a machine that is busy

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.seeds import AIMS, collect, main, markdown
+from training.evaluation.seeds import AIMS, collect, main, markdown
 
 
 def figure(value):

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from page.about import recipe as page
-from training import cross_validate, train
-from training.card import making
+from training import train
 from training.checkpoint import load_checkpoint
-from training.data import DataError
-from training.phantoms import write_phantom_dataset
+from training.data.frames import DataError
+from training.data.phantoms import write_phantom_dataset
+from training.evaluation import cross_validate
+from training.evaluation.card import making
+from training.evaluation.seeds import collect
 from training.retrain import parse
 from training.run_folder import write_facts
-from training.seeds import collect
 from training.settings import Changes, Settings
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
@@ -93,7 +94,7 @@ def test_a_resumed_run_keeps_what_trains_it_and_notes_what_changed(name, tmp_pat
 def test_answers_are_used_again_only_of_the_same_network_and_images(name, tmp_path, monkeypatch):
     split = images()
     answers = cross_validate.Predictions(*[[] for _ in cross_validate.Predictions._fields])
-    monkeypatch.setattr("training.training_set.read_split", lambda settings: split)
+    monkeypatch.setattr("training.data.training_set.read_split", lambda settings: split)
     monkeypatch.setattr(cross_validate, "_trained_and_asked", lambda settings: answers)
     begun, other = (dataclasses.replace(one, out=str(tmp_path)) for one in (PLAIN, changed(name)))
     cross_validate.predictions_of(begun)

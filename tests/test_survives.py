@@ -17,7 +17,7 @@ import torch
 
 from training import train
 from training.checkpoint import load_checkpoint, save_checkpoint, told, write_whole
-from training.phantoms import write_phantom_dataset
+from training.data.phantoms import write_phantom_dataset
 from training.run_folder import open_run
 from training.settings import Settings
 

@@ -10,11 +10,11 @@ from model import NO_TUMOR
 from model.artifact import FILES, UNCALIBRATED_STUDY, read_config
 from model.classifier import TumorClassifier
 from tests.server import write_random_weights
-from training import study, synthetic_studies
-from training.card.study import ROWS
-from training.phantoms import write_phantom_dataset
-from training.study import fit_study, main, measure_study
-from training.synthetic_studies import STRETCHES, JudgedSlices, draw_studies, with_noise
+from training.data.phantoms import write_phantom_dataset
+from training.evaluation.card.study import ROWS
+from training.export import study, synthetic_studies
+from training.export.study import fit_study, main, measure_study
+from training.export.synthetic_studies import STRETCHES, JudgedSlices, draw_studies, with_noise
 
 
 def judged(seed: int, alarms: float = 0.0, separation: float = 4.0) -> JudgedSlices:

@@ -18,15 +18,16 @@ from model.artifact import FILES, read_config
 from model.classifier import TumorClassifier
 from model.scans import read
 from tests.server import write_random_weights
-from training import brain_detector, train
+from training import train
 from training.checkpoint import load_checkpoint
-from training.data import DataError
-from training.evaluate import main as evaluate_main
+from training.data.frames import DataError
+from training.data.phantoms import write_phantom_dataset
+from training.evaluation.evaluate import main as evaluate_main
+from training.export import brain_detector
 from training.export.gate import FLOAT_PARTS
 from training.initialize import trained_in
 from training.network import TumorNet
 from training.optimization import make_optimizer
-from training.phantoms import write_phantom_dataset
 from training.schedules import drops, image_size_at, learning_rate_at
 from training.settings import Settings, parse_settings
 from training.validate import score

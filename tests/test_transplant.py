@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from model import CLASSES, NO_TUMOR
-from training import transplant
-from training.transplant import Share, move_lesions
-from training.twins import Heads
+from training.augmentation import lesions
+from training.augmentation.lesions import Share, move_lesions
+from training.augmentation.neighbors import Heads
 
 SIZE = 104
 GLIOMA, MENINGIOMA, PITUITARY = (CLASSES.index(name) for name in ("glioma", "meningioma", "pituitary"))
@@ -122,7 +122,7 @@ def test_where_no_rows_are_counted_the_same_ones_change(monkeypatch):
     given = [head(True)] * 6 + [head(False, lopsided=False)] * 6
     arguments = given, [BOX] * 6 + [NOWHERE] * 6, [MENINGIOMA] * 6 + [NO_TUMOR] * 6
     expected = move(*arguments, healed=0.5, patched=0.5, transplanted=0.5)
-    monkeypatch.setattr(transplant, "rows_of_interest", lambda mask: torch.arange(len(mask)))  # as on a GPU
+    monkeypatch.setattr(lesions, "rows_of_interest", lambda mask: torch.arange(len(mask)))  # as on a GPU
     every_row = move(*arguments, healed=0.5, patched=0.5, transplanted=0.5)
     for one, other in zip(every_row, expected, strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0, equal_nan=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import CLASSES, NO_TUMOR
-from training.twins import COUNT, Heads, find_twins, mirror_boxes, pick_twins
+from training.augmentation.neighbors import COUNT, Heads, find_twins, mirror_boxes, pick_twins
 
 SIZE = 104
 GLIOMA = CLASSES.index("glioma")

@@ -6,10 +6,10 @@ import pytest
 from model.scans import Scan
 from tests.dicom_files import series
 from tests.nifti_files import nifti
-from training import volumes
-from training.data import DataError
-from training.phantoms.volume import draw_volume
-from training.volumes import PER_PLANE, PLANES, TILT, heads_in, healthy_frames, slices_through, tilted
+from training.data import volumes
+from training.data.frames import DataError
+from training.data.phantoms.volume import draw_volume
+from training.data.volumes import PER_PLANE, PLANES, TILT, heads_in, healthy_frames, slices_through, tilted
 
 
 @pytest.fixture

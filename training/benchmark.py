@@ -3,7 +3,7 @@
 of its process, with 83 MB; EfficientNet-B0 in PyTorch takes 2.9 s and 753 MB. Medians of n = 100 rounds (5 starts), one
 run on two cores of an AMD EPYC with VNNI, load 4 as it began.
 
-    python -m training.benchmark --json runs/speed.json     # training.card takes the file; --only training: one part
+    python -m training.benchmark --json runs/speed.json     # training.evaluation.card takes the file; --only training: one part
 
 Contestants take turns, so that a busy machine is busy for each: ratios hold where milliseconds do not. A ratio is the
 median over the rounds of ours / theirs within a round.
@@ -38,22 +38,22 @@ from model.artifact import EMBEDDED, FILES
 from model.classifier import TumorClassifier
 from model.graph import PROBE, PROBE_DEPTH, with_unsigned_weights
 
-from .batches import draw_batch
-from .card.costs import speed
+from .augmentation.batches import draw_batch
 from .contestants import Contestant
-from .data import read_dataset
+from .data.frames import read_dataset
+from .data.phantoms import draw_phantom, write_phantom_dataset
+from .data.phantoms.dataset import SOURCE
+from .data.training_set import TrainingSet, load_training_set
 from .draws import Streams
+from .evaluation.card.costs import speed
 from .export.graph import INPUT, float_graph
 from .hardware import best_device, bf16_is_fast, describe, versions
 from .initialize import trained_in
 from .network import TumorNet
 from .optimization import averaged_copy, make_optimizer
-from .phantoms import draw_phantom, write_phantom_dataset
-from .phantoms.dataset import SOURCE
 from .processes import Processes
 from .settings import Settings
 from .step import Step
-from .training_set import TrainingSet, load_training_set
 
 ROOT = Path(__file__).parents[1]
 OTHERS = {"efficientnet_b0": "EfficientNet-B0", "mobilenet_v3_small": "MobileNetV3-small"}  # torchvision's: the title

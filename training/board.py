@@ -10,8 +10,8 @@ from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 from model.overlay import evidence_picture
 from model.preprocess import SERVING_MARGIN, Window, frame
 
+from .data.phantoms import draw_phantom
 from .network import TumorNet
-from .phantoms import draw_phantom
 
 DRAWN_SEED = 2  # no phantom that trains comes from it
 

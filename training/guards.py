@@ -22,11 +22,11 @@ import numpy as np
 from model import CLASSES, NO_TUMOR
 from model.classifier import TumorClassifier
 
-from .bootstrap import figure, ratio, resample_weights
-from .data import Dataset, Frames, load_frames
-from .evaluate import statuses
+from .data.frames import Dataset, Frames, load_frames
+from .evaluation.bootstrap import figure, ratio, resample_weights
+from .evaluation.evaluate import statuses
+from .evaluation.metrics import statistics
 from .losses import PARTIAL
-from .metrics import statistics
 
 TOLERANCE = 0.02  # of any metric: twice what the specificity spreads from seed to seed (BENCHMARKS.md)
 HARM_BELIEVED = 0.7  # share of the resamples; for a gain one would ask for 0.975

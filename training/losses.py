@@ -5,7 +5,7 @@ from torch import Tensor
 
 from model import CLASSES, NO_TUMOR
 
-from .augment import INSIDE, OUTSIDE
+from .augmentation.augment import INSIDE, OUTSIDE
 from .settings import numbers
 
 PARTIAL = len(CLASSES)  # the label "tumor": one is there, its type is not known

@@ -1,6 +1,6 @@
 """A user's own few images, checked before anything is trained, split by group, and laid out for one run of training.
 
-Any layout of training/layouts.py will do. Images that look the same share a group, whatever groups were given, so that
+Any layout of training/data/layouts.py will do. Images that look the same share a group, whatever groups were given, so that
 no copy is on both sides. A split that came with the images is kept unless it tears a group apart. From the original
 data, where it is at hand, some training and validation images join: a network that sees only a few new images forgets
 what it knew of the others, and limits and thresholds fitted to a few are loose.
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import duplicates
-from .data import Dataset, decoded, read_dataset
-from .layouts import DataError, Record, read_records
-from .splits import split_by_group
+from .data import duplicates
+from .data.frames import Dataset, decoded, read_dataset
+from .data.layouts import DataError, Record, read_records
+from .data.splits import split_by_group
 
 KINDS = ("tumor", "no tumor")
 SHARES = {"train": 0.5, "val": 0.2, "test": 0.3}  # of the images: a comparison needs more than training's usual 0.15

@@ -30,13 +30,13 @@ from model.classifier import TumorClassifier
 from model.hub import find_weights
 
 from . import guards
-from .brain_detector import DRAWN_SIZE, read_other_images
-from .card import card_of
-from .data import DataError, Dataset, read_dataset, without_copies
+from .data.frames import DataError, Dataset, read_dataset, without_copies
+from .data.phantoms import draw_other
+from .evaluation.card import card_of
+from .evaluation.recorded import sha256
+from .export.brain_detector import DRAWN_SIZE, read_other_images
 from .export.export import export
 from .own_images import lay_out, read_own_images, rehearsal
-from .phantoms import draw_other
-from .recorded import sha256
 from .settings import Settings, add_options
 from .train import fit
 

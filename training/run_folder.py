@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from .checkpoint import load_checkpoint, write_whole
-from .data import DataError, Dataset
+from .data.frames import DataError, Dataset
 from .hardware import describe, git_commit, versions
 from .settings import FREE_ON_RESUMING, STEERING, Settings
 

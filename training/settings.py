@@ -11,7 +11,10 @@ from typing import Any
 from model import CLASSES
 
 STEP = 32  # image sizes are multiples of it: the network halves them five times
-RETRAIN, CROSS_VALIDATE = ("training.retrain",), ("training.cross_validate",)  # programs that set some themselves
+RETRAIN, CROSS_VALIDATE = (
+    ("training.retrain",),
+    ("training.evaluation.cross_validate",),
+)  # programs that set some themselves
 
 
 class Changes(enum.StrEnum):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from .batches import Batch
+from .augmentation.batches import Batch
 from .losses import class_loss, position_loss, type_loss
 from .network import TumorNet
 from .processes import Processes

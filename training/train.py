@@ -22,19 +22,20 @@ from tqdm import tqdm
 
 from model.preprocess import SERVING_MARGIN
 
-from .batches import draw_batch
+from .augmentation.batches import draw_batch
 from .board import Board
-from .brain_detector import read_other_images
 from .checkpoint import save_checkpoint, told, write_whole
-from .data import DataError, load_frames
+from .data.frames import DataError, load_frames
+from .data.training_set import load_training_set, read_parts
 from .draws import StreamedDropout, Streams, shards_of
+from .evaluation.plots import plot_history
+from .export.brain_detector import read_other_images
 from .export.export import export
 from .hardware import bf16_is_fast
 from .initialize import initialize
 from .losses import label_weights
 from .network import TumorNet
 from .optimization import averaged_copy, make_optimizer
-from .plots import plot_history
 from .processes import Processes, ProcessLost, is_first, joined
 from .run_folder import (
     BEST,
@@ -50,7 +51,6 @@ from .schedules import drops, image_size_at, learning_rate_at
 from .settings import Settings, parse_settings
 from .step import WATCHED, Step
 from .summary import summary
-from .training_set import load_training_set, read_parts
 from .validate import score, validate
 
 
@@ -60,7 +60,9 @@ def train(settings: Settings, resume: bool = False, plot: bool = False) -> Path:
     Raises: as `fit`; ValueError for folds and left-out sources, whose artifact could be measured on what it trained on.
     """
     if settings.folds or settings.leave_out or settings.sources:
-        raise ValueError("--folds, --leave_out and --sources belong to training.cross_validate. Use that command.")
+        raise ValueError(
+            "--folds, --leave_out and --sources belong to training.evaluation.cross_validate. Use that command."
+        )
     run = fit(settings, resume, plot)
     return export(run) if is_first() else run / "weights"
 

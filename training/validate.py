@@ -7,9 +7,9 @@ from torch import Tensor
 
 from model import CLASSES, NO_TUMOR
 
-from .data import Frames
+from .data.frames import Frames
+from .evaluation.metrics import calibration_error
 from .losses import PARTIAL, log_probability
-from .metrics import calibration_error
 from .network import TumorNet
 from .processes import Processes
 

@@ -1,7 +1,7 @@
 """The tab "About the model" as HTML, rendered from config.json and metrics.json of the weights that answer.
 
 No number on it is typed. What was not measured is said to be so: weights that were trained elsewhere, or on a
-hospital's own images, come with fewer sections. What each section holds: training/card/__init__.py.
+hospital's own images, come with fewer sections. What each section holds: training/evaluation/card/__init__.py.
 """
 
 import html

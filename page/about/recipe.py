@@ -10,7 +10,7 @@ SPELLED = {
 def differences(report: dict) -> str:
     """A sentence if the networks of `report` were made by another recipe than these weights; else nothing.
 
-    Which settings make the recipe is known to training alone: `report["differs"]`, as training.card writes it.
+    Which settings make the recipe is known to training alone: `report["differs"]`, as training.evaluation.card writes it.
     """
     told = []
     for setting in report.get("differs", []):

@@ -15,10 +15,19 @@ from model.artifact import FILES, TRAINED, make_config, write_config
 from model.classifier import RawOutputs, TumorClassifier
 from model.preprocess import SERVING_MARGIN
 
-from .. import plots
-from ..augment import CACHE_MARGIN
-from ..bootstrap import mean_with_interval
-from ..brain_detector import (
+from ..augmentation.augment import CACHE_MARGIN
+from ..checkpoint import load_checkpoint
+from ..data.frames import Frames, load_frames
+from ..data.training_set import FRAME_SIZE, read_parts
+from ..evaluation import plots
+from ..evaluation.bootstrap import mean_with_interval
+from ..evaluation.card import card_of, count_by_source
+from ..evaluation.evaluate import evaluate
+from ..evaluation.recorded import record, sha256
+from ..network import TumorNet
+from ..settings import FOLDERS, Settings, without_places
+from . import gate
+from .brain_detector import (
     OtherImages,
     brain_score_limits,
     fit_brain_detector,
@@ -26,22 +35,13 @@ from ..brain_detector import (
     read_other_images,
     varied,
 )
-from ..calibration import fit_temperature
-from ..card import card_of, count_by_source
-from ..checkpoint import load_checkpoint
-from ..conformal import affordable_coverage, fit_prediction_set
-from ..data import Frames, load_frames
-from ..distance import distance_limits, fit_distance
-from ..evaluate import evaluate
-from ..network import TumorNet
-from ..operating_point import fit_operating_point
-from ..recorded import record, sha256
-from ..settings import FOLDERS, Settings, without_places
-from ..study import add_study
-from ..training_set import FRAME_SIZE, read_parts
-from . import gate
+from .calibration import fit_temperature
+from .conformal import affordable_coverage, fit_prediction_set
+from .distance import distance_limits, fit_distance
 from .graph import float_graph, with_parameters
 from .int8 import dynamic_int8
+from .operating_point import fit_operating_point
+from .study import add_study
 
 EVIDENCE_PLOTS = ("confusion.png", "roc.png", "reliability.png")  # no patient is seen in these
 

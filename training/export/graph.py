@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from model.graph import INPUT
 
-from ..brain_detector import BrainDetector
-from ..distance import FeatureDistance
 from ..network import TumorNet
+from .brain_detector import BrainDetector
+from .distance import FeatureDistance
 
 OUTPUTS = ("logits", "evidence", "brain_score", "distance", "features")
 

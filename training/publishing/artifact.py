@@ -10,11 +10,11 @@ from huggingface_hub.utils import validate_repo_id
 
 from model.artifact import CONFIG, FILES, TRAINED, read_config, read_graph
 
-from ..card import PLOTS, WIDGET, card_of
+from ..evaluation.card import PLOTS, WIDGET, card_of
+from ..evaluation.recorded import EXAMPLES, OtherAnswers, compare, sha256
 from ..export.graph import float_graph
 from ..initialize import trained_in
 from ..network import TumorNet
-from ..recorded import EXAMPLES, OtherAnswers, compare, sha256
 from .push import Upload
 
 METRICS, CARD = "metrics.json", "README.md"
@@ -91,7 +91,9 @@ def _checked_answers(folder: Path, recorded: dict, precision: str) -> str:
     compared = compare(folder, recorded, precision)
     if compared:
         return f"{file.name} answers {compared} drawn examples as it did when it was measured"
-    return f"{file.name} loads; its answers cannot be checked: none were recorded (python -m training.recorded)"
+    return (
+        f"{file.name} loads; its answers cannot be checked: none were recorded (python -m training.evaluation.recorded)"
+    )
 
 
 def upload_of(folder: Path, repo: str) -> Upload:

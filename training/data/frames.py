@@ -1,0 +1,294 @@
+"""A folder of labeled images -> records with groups and splits -> the frames that the network sees, in memory.
+
+    dataset = read_dataset(Path("../shared/data/pool"))     # the four layouts are described in training/data/layouts.py
+    train = dataset.where("train").trainable()
+    frames = load_frames(train, size=160, margin=0.06, cache_dir=Path("runs/cache"))
+
+Where groups are missing, near-duplicates are found and grouped (training/data/duplicates.py); where splits are missing, they
+are made from whole groups (training/data/splits.py). Whatever is left out is named in `Dataset.problems`.
+"""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from model import preprocess, scans
+
+from . import duplicates
+from .layouts import LABELS, OTHER, DataError, Record, read_records, split_named
+from .splits import split_by_group
+
+__all__ = [
+    "LABELS",
+    "OTHER",
+    "DataError",
+    "Dataset",
+    "Frames",
+    "Record",
+    "load_frames",
+    "read_dataset",
+    "without_copies",
+]
+
+HELD_OUT = {"val": 0.15, "test": 0.15}  # shares of the images; what the publisher's split lacks is taken from train
+
+
+@dataclass
+class Dataset:
+    """Images of one root. `problems`: a sentence for each thing left out or odd; parts of a data set share one list."""
+
+    root: Path
+    records: list[Record]
+    problems: list[str] = field(default_factory=list)
+
+    def where(self, split: str) -> "Dataset":
+        """The records of one split, "train", "val" or "test" (also as publishers write it, "Testing").
+
+        Raises: DataError if there is no such split, or nothing in it.
+        """
+        wanted = split_named(split)
+        return self._part([record for record in self.records if record.split == wanted], f"in the split {wanted!r}")
+
+    def trainable(self) -> "Dataset":
+        """The records whose label is one of `LABELS`: those of `OTHER` are for measuring only."""
+        return self._part([record for record in self.records if record.label in LABELS], f"labeled {', '.join(LABELS)}")
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what the data set is: id, label, group, split and content of every image, in any order."""
+        content = (hashlib.sha256(record.path.read_bytes()).hexdigest() for record in self.records)
+        facts = sorted(
+            (r.id, r.label, r.group, r.split, digest) for r, digest in zip(self.records, content, strict=True)
+        )
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _part(self, records: list[Record], what: str) -> "Dataset":
+        if not records:
+            raise DataError(f"{self.root} has no image {what}.")
+        return Dataset(self.root, records, self.problems)
+
+
+class Frames(NamedTuple):
+    """Row i belongs to `dataset.records[i]`."""
+
+    images: torch.Tensor  # uint8 (N, size, size)
+    boxes: torch.Tensor  # float32 (N, 4): left, top, right, bottom of the tumor, fractions of the frame; NaN if unknown
+    labels: torch.Tensor  # int64 (N,): index into LABELS, -1 for OTHER
+
+
+def read_dataset(root: Path, seed: int = 0, beside: Sequence[Path] = ()) -> Dataset:
+    """Read any of the layouts in training/data/layouts.py; find groups and make splits where they are not given.
+
+    Images of the folders `beside` join, their ids led by the folder's name; groups of one name are one person, wherever
+    they lie. Splits are made for each folder by itself.
+    A publisher's split is kept as it is, even where it leaks (`problems` then says so); what it lacks of validation and
+    test is taken from its training part, by group. `seed` decides which groups. Groups given in part are completed.
+
+    Raises: DataError if the data set as a whole cannot be used. Single files that cannot are named in `problems`.
+    """
+    records, problems = read_records(Path(root))
+    part_of = dict.fromkeys((record.id for record in records), root)
+    for folder in beside:
+        more, sentences = read_records(folder)
+        more = [replace(record, id=f"{folder.resolve().name}/{record.id}") for record in more]
+        if twice := [record.id for record in more if record.id in part_of]:
+            raise DataError(f"{twice[0]} would be the name of two images. Rename the folder {folder}.")
+        records, problems = records + more, problems + sentences
+        part_of |= dict.fromkeys((record.id for record in more), folder)
+    if not all(record.group for record in records):
+        records = _with_found_groups(records, problems)
+    problems += _contradictions(records) + _leaks(records)
+    parts = ([record for record in records if part_of[record.id] == part] for part in dict.fromkeys((root, *beside)))
+    return Dataset(Path(root), [record for part in parts for record in _with_splits(part, seed)], problems)
+
+
+def load_frames(dataset: Dataset, size: int, margin: float, cache_dir: Path | None = None) -> Frames:
+    """Decode and frame every image of the data set, or take the frames from `cache_dir` if they are there.
+
+    An image that cannot be read leaves `dataset.records` and is named in `dataset.problems`.
+
+    Args: `size` of a frame in pixels and `margin` around the head, as in `model.preprocess.frame`.
+    Raises: DataError if no image can be read.
+    """
+    rules = b"".join(file.read_bytes() for file in _rules())  # others make other frames
+    key = hashlib.sha256(f"{dataset.fingerprint()} {size} {margin} ".encode() + rules).hexdigest()
+    cache = Path(cache_dir) / f"frames-{key[:16]}.safetensors" if cache_dir else None
+    if cache and cache.exists():
+        with safe_open(cache, "pt") as file:
+            stored = {name: file.get_tensor(name) for name in ("images", "windows", "kept")}
+            problems = json.loads(file.metadata()["problems"])
+    else:
+        stored, problems = _framed(dataset.records, size, margin)
+        if cache:
+            _save_atomically(stored, {"problems": json.dumps(problems)}, cache)
+    dataset.records[:] = [dataset.records[i] for i in stored["kept"].tolist()]
+    dataset.problems += [problem for problem in problems if problem not in dataset.problems]
+    windows = stored["windows"].tolist()
+    boxes = [_box_in_frame(record.box, *window) for record, window in zip(dataset.records, windows, strict=True)]
+    labels = [LABELS.index(record.label) if record.label in LABELS else -1 for record in dataset.records]
+    return Frames(stored["images"], torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels))
+
+
+def without_copies(dataset: Dataset, held_out: Sequence[Record]) -> Dataset:
+    """`dataset` without the images that show the same slice as one of `held_out`, mirrored or re-encoded ones too.
+
+    Groups should keep copies together; where they were given and do not, the figures on `held_out` would flatter. How
+    many images this drops is told in `problems`.
+    """
+    own = len(dataset.records)
+    made, _ = decoded([*dataset.records, *held_out], duplicates.thumbnails)
+    indices = sorted(made)
+    pairs = duplicates.near_pairs(np.stack([made[i] for i in indices]))
+    found = [(indices[i], indices[j]) for i, j, correlation in pairs if correlation > duplicates.SAME]
+    copies = {i for i, j in found if i < own <= j}
+    if not copies:
+        return dataset
+    dataset.problems.append(
+        f"{len(copies)} of {own} images were left out: held-out images of other groups look the same."
+    )
+    return Dataset(dataset.root, [r for i, r in enumerate(dataset.records) if i not in copies], dataset.problems)
+
+
+# ---- pixels
+
+
+def _rules() -> list[Path]:
+    """The files that decide what a frame looks like."""
+    return [*sorted(Path(scans.__file__).parent.rglob("*.py")), Path(preprocess.__file__)]
+
+
+def _framed(records: Sequence[Record], size: int, margin: float) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Frames, windows (left, top, side, and the slice's width and height, pixels) and indices of what could be read."""
+    results, problems = decoded(records, lambda pixels: (*preprocess.frame(pixels, size, margin), pixels.shape))
+    images = np.stack([image for image, _, _ in results.values()])
+    windows = [(*window, width, height) for _, window, (height, width) in results.values()]
+    return {
+        "images": torch.from_numpy(images),
+        "windows": torch.tensor(windows, dtype=torch.float32),
+        "kept": torch.tensor(list(results)),
+    }, problems
+
+
+def decoded(records: Sequence[Record], work: Callable[[np.ndarray], object]) -> tuple[dict[int, object], list[str]]:
+    """`work` on the pixels of every readable record, by its index; and a sentence for each that is not, or not in full.
+
+    Raises: DataError if nothing can be read.
+    """
+
+    def of_one(record: Record) -> tuple[object, str]:
+        try:
+            slices = scans.read(record.path).slices
+        except scans.UnreadableScan as error:
+            return None, f"{record.path} is left out. {error}"
+        more = f"{record.path} has {len(slices)} slices; only the first is used." if len(slices) > 1 else ""
+        return work(slices[0]), more
+
+    with ThreadPoolExecutor() as pool:  # decoding and resizing release the interpreter's lock
+        outcomes = list(pool.map(of_one, records))
+    results = {i: result for i, (result, _) in enumerate(outcomes) if result is not None}
+    problems = [sentence for _, sentence in outcomes if sentence]
+    if not results:
+        raise DataError(f"No image can be read. The first of {len(problems)} problems: {problems[0]}")
+    return results, problems
+
+
+def _box_in_frame(
+    box: tuple[float, float, float, float] | None, left: float, top: float, side: float, width: float, height: float
+) -> list[float]:
+    """A box in fractions of the slice -> left, top, right, bottom in fractions of the frame, cut at its edges."""
+    if box is None:
+        return [float("nan")] * 4
+    x_center, y_center, box_width, box_height = box
+    xs = [((x_center + sign * box_width / 2) * width - left) / side for sign in (-1, 1)]
+    ys = [((y_center + sign * box_height / 2) * height - top) / side for sign in (-1, 1)]
+    return [min(max(value, 0.0), 1.0) for value in (xs[0], ys[0], xs[1], ys[1])]
+
+
+def _save_atomically(tensors: dict[str, torch.Tensor], metadata: dict[str, str], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # two runs may fill the cache at once
+    save_file(tensors, unfinished, metadata)
+    os.replace(unfinished, path)
+
+
+# ---- groups and splits
+
+
+def _with_found_groups(records: list[Record], problems: list[str]) -> list[Record]:
+    """Complete the groups by near-duplicates; what cannot be read leaves the records."""
+    thumbnails, unreadable = decoded(records, duplicates.thumbnails)
+    problems += unreadable
+    records = [records[i] for i in thumbnails]
+    pairs = duplicates.near_pairs(np.stack(list(thumbnails.values())))
+    for i, j, correlation in pairs:
+        a, b = records[i], records[j]
+        if correlation > duplicates.SAME and _contradict(a.label, b.label):
+            problems.append(f"{a.id} ({a.label}) and {b.id} ({b.label}) look like the same slice. Check their labels.")
+
+    links = [(i, j) for i, j, _ in pairs if not (records[i].group and records[j].group)]  # given groups stay apart
+    first_of: dict[str, int] = {}
+    links += [(first_of.setdefault(record.group, i), i) for i, record in enumerate(records) if record.group]
+    clusters = duplicates.clusters(len(records), links)
+    name_of = {cluster: record.group for record, cluster in zip(records, clusters, strict=True) if record.group}
+    names = [name_of.get(cluster, f"like {records[cluster].id}") for cluster in clusters]
+    return [replace(record, group=name) for record, name in zip(records, names, strict=True)]
+
+
+def _with_splits(records: list[Record], seed: int) -> list[Record]:
+    given = {record.split for record in records}
+    missing = {split: share for split, share in HELD_OUT.items() if split not in given}
+    dealt = [i for i, record in enumerate(records) if record.split in ("", "train")]
+    shares = {"train": 1 - sum(missing.values()), **missing}
+    splits = split_by_group([records[i].label for i in dealt], [records[i].group for i in dealt], shares, seed)
+    records = list(records)
+    for i, split in zip(dealt, splits, strict=True):
+        records[i] = replace(records[i], split=split)
+    return records
+
+
+def _contradict(label: str, other: str) -> bool:
+    """Whether no image can have both labels: "tumor" says less than a tumor's type, and nothing against it."""
+    return label != other and ("tumor" not in (label, other) or "notumor" in (label, other))
+
+
+def _contradictions(records: list[Record]) -> list[str]:
+    """A sentence for each file that lies in the data set twice, byte for byte, under labels that exclude each other."""
+    by_size = defaultdict(list)
+    for record in records:
+        by_size[record.path.stat().st_size].append(record)
+    first_of: dict[bytes, Record] = {}
+    problems = []
+    for same_size in by_size.values():
+        if len({record.label for record in same_size}) == 1:
+            continue  # nothing to contradict: spares reading the files
+        for record in same_size:
+            first = first_of.setdefault(hashlib.sha256(record.path.read_bytes()).digest(), record)
+            if _contradict(first.label, record.label):
+                problems.append(
+                    f"{first.id} ({first.label}) and {record.id} ({record.label}) are one file. Remove the wrong one."
+                )
+    return problems
+
+
+def _leaks(records: list[Record]) -> list[str]:
+    """A sentence for each held-out split that came with the data and shares groups with another."""
+    splits_of = defaultdict(set)
+    for record in records:
+        splits_of[record.group].add(record.split)
+    held_out = {split: [record for record in records if record.split == split] for split in ("test", "val")}
+    return [
+        f"The split that came with the data leaks: {crossing} of {len(images)} {split} images share a person or a "
+        "near-duplicate with another split. Figures on it flatter."
+        for split, images in held_out.items()
+        if (crossing := sum(len(splits_of[record.group]) > 1 for record in images))
+    ]

@@ -1,0 +1,163 @@
+"""Weights and a folder of labeled images -> every figure with its interval, and plots.
+
+    python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/pool --split test --out runs/report
+    python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/external --out runs/external --json
+
+Any data set that training reads can be measured. The report folder gets metrics.json, confusion.png, roc.png,
+reliability.png, history.png (where the run's history lies beside the weights), and predictions.png: a sheet of answers
+that shows patients, so never commit it. Images that the model would refuse are measured like all others; their share is
+in the report. Exit code 2, with a sentence, if something named does not exist.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from model.classifier import RawOutputs, TumorClassifier
+
+from ..data.frames import OTHER, DataError, Dataset, Frames, load_frames, read_dataset
+from ..data.layouts import read_records, split_named
+from ..export.certainty import calibration_by_source, on_other_diseases, reliability, set_figures, status_shares
+from . import plots
+from .localization import box_masks, evidence_figures
+from .metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
+
+
+def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = None, name: str = "") -> dict:
+    """Measure `classifier` on all of `dataset`; with `out`, write metrics.json and plots there, headed `name`.
+
+    Images of diseases that no class stands for (`OTHER`) are reported apart, under "other_pathology".
+    Returns: the dictionary of `metrics.measure`, and what only images and evidence maps tell; JSON-ready.
+    Raises: DataError if there is nothing to measure.
+    """
+    known = dataset.trainable()
+    frames = load_frames(known, classifier.config["size"], classifier.config["margin"])
+    raw = classifier.outputs(frames.images)
+    probabilities, labels, threshold = classifier.calibrate(raw.logits), frames.labels.numpy(), classifier.threshold
+    groups, sources, sequences = (
+        [getattr(record, name) for record in known.records] for name in ("group", "source", "sequence")
+    )
+    images = probabilities, labels, groups
+    masks = box_masks(frames.boxes.numpy(), classifier.config["size"])
+    figures = measure(*images, sources, sequences, threshold)
+    at_threshold = {name: figures[f"{name}_tumor"] for name in ("sensitivity", "specificity")}
+    report = {
+        "data": name,
+        "model": classifier.version,
+        **figures,
+        "operating_point": {"threshold": threshold} | at_threshold,
+        "tumor_auc_by_sequence": tumor_auc_by_sequence(*images, sequences),
+        "by_label_and_sequence": by_label_and_sequence(*images, sequences, threshold),
+        "prediction_set": set_figures(classifier.prediction_sets(probabilities), labels, groups),
+        "reliability": reliability(*images),
+        "calibration_by_source": calibration_by_source(raw.logits, *images, sources),
+        "evidence": evidence_figures(raw.evidence, probabilities, labels, masks, groups),
+        "refusal": status_shares(statuses(classifier, frames, raw, probabilities), groups),
+        "other_pathology": _other_pathology(classifier, dataset),
+        "fingerprint": known.fingerprint(),
+        "problems": len(dataset.problems),
+    }
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "metrics.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        subtitle = f"{name}: {report['n']:,} images of {report['n_groups']:,} groups".removeprefix(": ")
+        plots.plot_confusion(report["confusion"]["counts"], out / "confusion.png", subtitle)
+        plots.plot_roc(probabilities, labels, out / "roc.png", report, subtitle)
+        if report["ece"]["value"] is not None:
+            plots.plot_reliability(probabilities, labels, out / "reliability.png", report, subtitle)
+        plots.plot_predictions(frames.images.numpy(), probabilities, labels, out / "predictions.png")
+    return report
+
+
+def select(root: Path, split: str, trained_on: str = "") -> tuple[Dataset, str]:
+    """The images to measure, and a note if they are not simply the split that was asked for.
+
+    `split`: "test" and its other spellings, "train", "val", or "all". A data set that comes without splits is measured
+    whole, unless its fingerprint is `trained_on`: then the test split that training set aside is the honest choice.
+    Raises: DataError if there is no such data set or split.
+    """
+    dataset = read_dataset(root)
+    if split == "all":
+        return dataset, ""
+    wanted = split_named(split)
+    given = {record.split for record in read_records(root)[0]} - {""}
+    name = root.resolve().name
+    if dataset.trainable().fingerprint() == trained_on or wanted in given:
+        return dataset.where(wanted), ""
+    if given:
+        raise DataError(
+            f"{name} has no split {wanted!r}; it has {', '.join(sorted(given))}. Use --split all for all of it."
+        )
+    return dataset, f"{name} comes without splits, so all of it is measured."
+
+
+def statuses(classifier: TumorClassifier, frames: Frames, raw: RawOutputs, probabilities: np.ndarray) -> list[str]:
+    """What the page would say of each framed image: accepted, doubtful or refused."""
+    return [status for status, *_ in classifier.judge(frames.images.numpy(), raw, probabilities)]
+
+
+def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:
+    """What is said of diseases that the model has no class for; empty where the data set holds none."""
+    others = Dataset(dataset.root, [record for record in dataset.records if record.label == OTHER], dataset.problems)
+    if not others.records:
+        return {}
+    frames = load_frames(others, classifier.config["size"], classifier.config["margin"])
+    raw = classifier.outputs(frames.images)
+    probabilities = classifier.calibrate(raw.logits)
+    sets, said = classifier.prediction_sets(probabilities), statuses(classifier, frames, raw, probabilities)
+    groups = [record.group for record in others.records]
+    return on_other_diseases(probabilities, sets, said, groups, classifier.threshold)
+
+
+def _table(report: dict) -> str:
+    """The main figures as lines of text."""
+    lines = [f"{report['data']}: {report['n']} images of {report['n_groups']} groups"]
+    rows = {key: figure for key, figure in report.items() if isinstance(figure, dict) and "value" in figure}
+    rows |= {f"recall {name}": figure for name, figure in report["recall"].items()}
+    rows |= {f"auc_tumor {name}": figure for name, figure in report["tumor_auc_by_sequence"].items()}
+    rows |= {f"set {name}": report["prediction_set"][name] for name in ("coverage", "mean_size")}
+    rows |= {
+        f"peak_inside {name}": row["peak_inside"] for name, row in report["evidence"].get("named_right", {}).items()
+    }
+    rows |= {name: figure for name, figure in report["refusal"].items() if name != "accepted"}
+    for name, figure in rows.items():
+        if figure["value"] is not None:
+            lines.append(f"  {name:24}{figure['value']:.3f}  ({figure['low']:.3f} to {figure['high']:.3f})")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluation.evaluate", description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="folder with model.safetensors and config.json")
+    parser.add_argument("--data", type=Path, required=True, help="folder with a manifest.csv, or class folders")
+    parser.add_argument("--split", default="test", help="test (also: Testing), val, train or all")
+    parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json and plots")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="how the weights are run")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    options = parser.parse_args(arguments)
+    try:
+        classifier = TumorClassifier.from_folder(options.weights, options.precision)
+        dataset, note = select(options.data, options.split, classifier.config.get("data_fingerprint", ""))
+        split = "all" if note else options.split
+        report = evaluate(classifier, dataset, options.out, f"{options.data.resolve().name}, {split}")
+        for history in (folder / "history.jsonl" for folder in (options.weights, options.weights.parent)):
+            if history.exists():
+                epochs = [json.loads(line) for line in history.read_text().splitlines()]
+                plots.plot_history(epochs, options.out / "history.png")
+                break
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for sentence in filter(None, [note, *dataset.problems]):
+        print(sentence, file=sys.stderr)
+    print(json.dumps(report, indent=2) if options.json else _table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

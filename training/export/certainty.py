@@ -1,0 +1,128 @@
+"""How sure the answers are, and how far that can be trusted: prediction sets, calibration by source, refusals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model import CLASSES, NO_TUMOR
+
+from ..evaluation.bootstrap import figure, mean_with_interval, resample_weights
+from ..evaluation.metrics import ECE_BINS, calibration_error, confidence_gap
+from ..losses import PARTIAL
+from .calibration import fit_temperature
+
+STATUSES = ("accepted", "doubtful", "refused")
+SURE = 0.9  # a probability above which a wrong answer would be believed
+
+
+def set_figures(sets: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict:
+    """How often the prediction set holds the true class, and how large it is.
+
+    Args: `sets` bool (N, 4) in the order of CLASSES; `labels` (N,), where tumors of unknown type take no part, since a
+    set of types cannot be judged without the type; `groups` N strings.
+    Returns: {n, n_groups, coverage, mean_size, singletons (share of sets of one class), right_if_single, by_class:
+    {class: the same}}, each a figure {n, n_groups, value, low, high}. `mean_size` counts classes, 1 to 4.
+    """
+    full = labels != PARTIAL
+    sets, labels, groups = sets[full], labels[full], np.asarray(groups, dtype=object)[full]
+    size, covered = sets.sum(1), sets[np.arange(len(labels)), labels]
+
+    def of(part: np.ndarray) -> dict:
+        single = part & (size == 1)
+        return {
+            "n": int(part.sum()),
+            "n_groups": len(set(groups[part])),
+            "coverage": mean_with_interval(covered[part], groups[part]),
+            "mean_size": mean_with_interval(size[part], groups[part]),
+            "singletons": mean_with_interval(size[part] == 1, groups[part]),
+            "right_if_single": mean_with_interval(covered[single], groups[single]),
+        }
+
+    by_class = {name: of(labels == k) for k, name in enumerate(CLASSES) if (labels == k).any()}
+    return of(np.ones(len(labels), dtype=bool)) | {"by_class": by_class}
+
+
+def calibration_by_source(
+    logits: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], sources: Sequence[str]
+) -> dict:
+    """Whether one temperature suits every source.
+
+    Args: `logits` (N, 4) as the network gives them; `probabilities` (N, 4) calibrated; `labels` (N,); `groups` and
+    `sources` N strings each.
+    Returns: {source: {n, n_groups, ece, ece_tumor, temperature}}: the calibration error over four classes (None where
+    no type is known) and over tumor against none, and the temperature that would suit this source best: above the one
+    in use if the answers are too sure. None if nothing in the source is answered wrong: then the lower, the better.
+    """
+    sources, groups = np.asarray(sources, dtype=object), np.asarray(groups, dtype=object)
+    figures = {}
+    for source in sorted(set(sources)):
+        part = sources == source
+        truth, full = labels[part], labels[part] != PARTIAL
+        none = probabilities[part][:, NO_TUMOR]
+        two_classes = np.stack((1 - none, none), axis=1), (truth == NO_TUMOR).astype(int)
+        weights = np.vstack((np.ones(part.sum()), resample_weights(groups[part])))
+        errors = {
+            "ece": calibration_error(probabilities[part][full], truth[full], weights[:, full]),
+            "ece_tumor": calibration_error(*two_classes, weights),
+        }
+        answers = probabilities[part].argmax(1)
+        right = np.where(full, answers == truth, answers != NO_TUMOR)
+        figures[source or "unknown"] = {
+            "n": int(part.sum()),
+            "n_groups": len(set(groups[part])),
+            **{name: figure(values[0], values[1:]) for name, values in errors.items()},
+            "temperature": None if right.all() else fit_temperature(logits[part], truth),
+        }
+    return figures
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> list[dict]:
+    """How often the answer is right against how sure it was, in the bins of the calibration error.
+
+    Args: `probabilities` (N, 4) calibrated; `labels` (N,), where tumors of unknown type take no part; `groups` N
+    strings.
+    Returns: of each bin that holds an image {from, to, confidence, right}: its edges and the mean of the highest
+    probability, 0..1, and the share of right answers as a figure.
+    """
+    full = labels != PARTIAL
+    probabilities, truth, groups = probabilities[full], labels[full], np.asarray(groups, dtype=object)[full]
+    bin_of = confidence_gap(probabilities, truth)[1]
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
+    return [
+        {
+            "from": k / ECE_BINS,
+            "to": (k + 1) / ECE_BINS,
+            "confidence": float(confidence[bin_of == k].mean()),
+            "right": mean_with_interval(right[bin_of == k], groups[bin_of == k]),
+        }
+        for k in np.unique(bin_of).tolist()
+    ]
+
+
+def status_shares(statuses: Sequence[str], groups: Sequence[str]) -> dict:
+    """Shares of accepted, doubtful and refused images, as figures."""
+    statuses = np.asarray(statuses)
+    return {status: mean_with_interval(statuses == status, groups) for status in STATUSES}
+
+
+def on_other_diseases(
+    probabilities: np.ndarray, sets: np.ndarray, statuses: Sequence[str], groups: Sequence[str], threshold: float
+) -> dict:
+    """What is said of diseases that no class stands for: every answer but a doubtful or refused one misleads.
+
+    Args: as above, for N images of such diseases; `threshold` of the operating point.
+    Returns: figures: called_tumor; sure_of_a_type and sure_of_no_tumor (a probability above `SURE`); more_than_one, the
+    share of sets that leave it open; status, the shares of each; and confidently_wrong: accepted, one tumor type alone
+    in the set, its probability above `SURE`: nothing on the page would tell a doctor to doubt it.
+    """
+    types = probabilities[:, :NO_TUMOR].max(1)
+    alone = (sets.sum(1) == 1) & ~sets[:, NO_TUMOR]
+    shares = {
+        "called_tumor": 1 - probabilities[:, NO_TUMOR] >= threshold,
+        "sure_of_a_type": types > SURE,
+        "sure_of_no_tumor": probabilities[:, NO_TUMOR] > SURE,
+        "more_than_one": sets.sum(1) > 1,
+        "confidently_wrong": (np.asarray(statuses) == "accepted") & alone & (types > SURE),
+    }
+    found = {name: mean_with_interval(share, groups) for name, share in shares.items()}
+    return found | {"status": status_shares(statuses, groups)}
