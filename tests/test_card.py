@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from model import CLASSES
 from model.artifact import make_config, write_config
 from training.evaluation import seeds
-from training.evaluation.bootstrap import mean_with_interval
+from training.evaluation.metrics import mean_with_interval
 from training.evaluation.card import (
     WIDGET,
     comparison,

@@ -22,7 +22,7 @@ from training.evaluation.cross_validate import (
     left_out_report,
     limit_for,
     markdown,
-    seen_at,
+    detected_at,
     tumor_types,
 )
 from training.losses import PARTIAL
@@ -185,7 +185,7 @@ def test_no_normals_have_no_limit():
 def test_tumors_are_seen_above_the_highest_normals_that_may_alarm():
     normals = answers(np.arange(40) / 100, [NO_TUMOR] * 40)
     tumors = answers([0.9, 0.375, 0.371, 0.2], [0, 1, PARTIAL, 2], groups=["a", "b", "c", "d"])
-    found = seen_at(0.95, tumors, normals)  # 38 of 40 normals are at 0.37 or below
+    found = detected_at(0.95, tumors, normals)  # 38 of 40 normals are at 0.37 or below
     assert found["sensitivity"]["value"] == 0.75 and (found["n"], found["n_groups"]) == (4, 4)
     assert found["sensitivity"]["low"] < 0.75 < found["sensitivity"]["high"]
 
@@ -282,7 +282,7 @@ def test_a_finished_fold_is_not_trained_again(pool, tmp_path, monkeypatch, capsy
         return fit_for_real(settings, resume)
 
     fit_for_real = train.fit
-    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(cross_validate, "fit", fit)
     options = [*options_of(pool, tmp_path), "--folds=3"]
     assert cross_validate.main(options) == 2 and "third fold" in capsys.readouterr().err
     assert cross_validate.main(options) == 0

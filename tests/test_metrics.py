@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from model import CLASSES, NO_TUMOR
-from training.evaluation.bootstrap import mean_with_interval, resample_weights
+from training.evaluation.metrics import mean_with_interval, resample_weights
 from training.evaluation.metrics import PARTIAL, by_label_and_sequence, measure, tumor_auc_by_sequence
 from training.export.calibration import fit_temperature, negative_log_likelihood
 

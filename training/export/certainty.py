@@ -6,7 +6,7 @@ import numpy as np
 
 from model import CLASSES, NO_TUMOR
 
-from ..evaluation.bootstrap import figure, mean_with_interval, resample_weights
+from ..evaluation.metrics import figure, mean_with_interval, resample_weights
 from ..evaluation.metrics import ECE_BINS, calibration_error, confidence_gap
 from ..losses import PARTIAL
 from .calibration import fit_temperature

@@ -20,7 +20,7 @@ from ..checkpoint import load_checkpoint
 from ..data.frames import Frames, load_frames
 from ..data.training_set import FRAME_SIZE, read_parts
 from ..evaluation import plots
-from ..evaluation.bootstrap import mean_with_interval
+from ..evaluation.metrics import mean_with_interval
 from ..evaluation.card import card_of, count_by_source
 from ..evaluation.evaluate import evaluate
 from ..evaluation.recorded import record, sha256

@@ -6,7 +6,7 @@ import numpy as np
 
 from model import NO_TUMOR
 
-from ..evaluation.bootstrap import ratio, resample_weights
+from ..evaluation.metrics import ratio, resample_weights
 
 BETA = 2  # a missed tumor costs more than a false alarm: recall weighs twice as much as precision
 

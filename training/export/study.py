@@ -28,7 +28,7 @@ from model.study import pooled_odds, study_probabilities
 
 from ..data.frames import Dataset, load_frames
 from ..data.training_set import read_parts
-from ..evaluation.bootstrap import figure, ratio
+from ..evaluation.metrics import figure, ratio
 from ..evaluation.evaluate import statuses
 from ..evaluation.metrics import calibration_error
 from ..losses import PARTIAL

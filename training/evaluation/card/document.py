@@ -9,9 +9,14 @@ from model import CLASSES, DISPLAY_NAMES
 from model.artifact import read_config
 
 from .. import markdown
+from ..markdown import NOT_MEASURED, NOTHING, figure, sizes, table
+from ..seeds import AIMS
 from . import certainty, comparison, costs, cross_validation, data, making, results, retrained, shortcuts, study
 from .model_index import model_index, widget
 
+OF_DRAWN = (
+    "These heads were drawn for this alone, but by the code that draws training images as well: they are no strangers."
+)
 TEMPLATE = Path(__file__).with_name("card.md")
 SHIPPED = "model/weights"  # the weights that come with the code
 PLOTS = {  # of the weights folder, where they exist
@@ -117,13 +122,80 @@ def _rendered(metrics: dict, section: str) -> str:
 
 
 def _seeds(metrics: dict) -> str:
-    from ..seeds import markdown as told
-
     run = metrics.get("training", {}).get("settings", {}).get("out", "")
-    return told(metrics.get("seeds", {}), run, metrics.get("weights_sha256", ""))
+    return _seeds_markdown(metrics.get("seeds", {}), run, metrics.get("weights_sha256", ""))
 
 
 def _evidence(report: dict | None, *words: str) -> str:
-    from ..localization import markdown as told
+    return _evidence_markdown(report or {}, *words)
 
-    return told(report or {}, *words)
+
+def _seeds_markdown(result: dict, run_name: str = "", shipped: str = "") -> str:
+    """Mean and spread as a table, beside what was aimed at.
+
+    `run_name` and `shipped`: the run that the weights of a card are of, and their sha256.
+    """
+    if not result:
+        return f"Several seeds of the same recipe: {NOT_MEASURED}."
+    spread = {row["key"]: row for row in result["rows"]}
+    rows = []
+    for aim in AIMS:
+        row = spread.get(aim.key, {})
+        if row.get("mean") is None:
+            rows.append([aim.what, NOT_MEASURED, NOTHING, NOTHING, str(aim), NOTHING])
+            continue
+        mean, low, high, sd = (
+            NOTHING if row[name] is None else f"{row[name]:.{aim.decimals}f}" for name in ("mean", "low", "high", "sd")
+        )
+        known = [value for value in row["values"] if value is not None]
+        met = NOTHING if str(aim) == NOTHING else "yes" if aim.met_by(known) else "no"
+        rows.append([aim.what, mean, f"{low} to {high}", sd, str(aim), met])
+    seeds = ", ".join(str(run["seed"]) for run in result["runs"])
+    own = [
+        f"those of seed {run['seed']}{'' if run['weights_sha256'] == shipped else ', exported anew since'}"
+        for run in result["runs"]
+        if run["name"] == run_name
+    ]
+    head = [
+        f"{len(result['runs'])} runs, the same but for the seed",
+        "mean",
+        "lowest to highest",
+        "standard deviation",
+        "aim",
+        "met",
+    ]
+    return (
+        table(head, rows)
+        + f"\n\nSeeds {seeds}; the weights here are {own[0] if own else 'none of these'}. This is the spread of "
+        "training alone, on the same patients: the intervals over patients are wider. The aims were set before this "
+        "recipe was sought; they are met by the mean, those with two sides by every run. Named right: a tumor is seen "
+        "at the operating point, and its likeliest type is right."
+    )
+
+
+def _evidence_markdown(result: dict, images: str = "drawn tumors", lesion: str = "drawn tumor", caveat: str = OF_DRAWN) -> str:
+    """The figures as a table and a paragraph; `images` names what was measured, `lesion` what the peak should meet."""
+    if not result:
+        return f"Whether the evidence map finds the tumor ({images}): {NOT_MEASURED}."
+    rows = []
+    for kind, words in (("named_right", "named right"), ("all_answers", "whatever was answered")):
+        for name, row in result[kind].items():
+            what = {"all": "all", "tumor": "type unknown"}.get(name) or DISPLAY_NAMES[name]
+            figures = (figure(row[key]) for key in ("peak_inside", "peak_near", "share_inside"))
+            rows.append([f"{words}: {what}", sizes(row["peak_inside"]), *figures, f"{row['even']['value']:.3f}"])
+    head = [
+        f"evidence map, {images}",
+        "images (groups)",
+        f"peak inside the {lesion}",
+        "inside, or at most one cell beside it",
+        "share of the evidence inside",
+        "the same, were the map even",
+    ]
+    elsewhere = result["wrong_place"]
+    return (
+        table(head, rows)
+        + f"\n\nThe map has {result['cells']} x {result['cells']} cells, and many tumors are no wider than one or two. "
+        f"The peak lies elsewhere, not even one cell beside the {lesion}, in {figure(elsewhere['right'])} of the right "
+        f"answers and in {figure(elsewhere['wrong'])} of the wrong ones: {figure(elsewhere['wrong_type'])} where "
+        f"another tumor was named, {figure(elsewhere['missed'])} where no tumor was named.{caveat and ' ' + caveat}"
+    )

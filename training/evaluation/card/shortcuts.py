@@ -1,7 +1,7 @@
 """What shortcuts are worth, as `training.evaluation.probes` measures it."""
 
 from ..markdown import NOTHING, figure, sizes, table
-from ..shortcut_trees import DEPTH
+from ..probes import DEPTH
 
 ROWS = {  # of the network's table
     "whole": "whole image",
