@@ -104,7 +104,7 @@ def peak(share: np.ndarray, fine: int) -> tuple[int, int]:
     return divmod(int(np.asarray(smooth).argmax()), width * fine)
 
 
-def on_phantoms(classifier: TumorClassifier, per_type: int = PHANTOMS) -> dict:
+def on_phantoms(classifier: TumorClassifier, per_type: int) -> dict:
     """`evidence_figures` against the masks of drawn heads, `per_type` of each tumor type, none of them trained on."""
     size, margin = classifier.config["size"], classifier.config["margin"]
     drawn = [draw_phantom(name, FIRST_PHANTOM + k) for name in CLASSES[:NO_TUMOR] for k in range(per_type)]
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args(arguments)
     try:
-        result = on_phantoms(TumorClassifier.from_folder(options.weights))
+        result = on_phantoms(TumorClassifier.from_folder(options.weights), PHANTOMS)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     except (OSError, ValueError) as error:
