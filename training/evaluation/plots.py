@@ -1,4 +1,4 @@
-"""Measurements -> PNG files in one quiet style: large type, colors that all can tell apart, under 100 kB each."""
+"""Measurements -> PNG files in one quiet style: large type, colors that all can tell apart, under 100 kB a plot."""
 
 import io
 import textwrap
@@ -129,7 +129,7 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, file: Path, report: 
         axes = figure.subplots()
         corner = axes.inset_axes((0.34, 0.44, 0.62, 0.46), xlim=(-0.004, 0.2), ylim=(0.8, 1.004))
         corner.set_visible((report["auc_tumor"]["value"] or 0) > 0.95)  # else the curves need the room
-        _title(axes, "How well tumors are told apart", subtitle)
+        _title(axes, "How well tumors are recognized", subtitle)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
         for scores, truth, name, line in curves:
             if 0 < truth.sum() < len(truth):
