@@ -7,8 +7,8 @@
 All other options are those of training.train, and go to every run. Each run answers its held-out images with the
 trained float32 network; the answers are kept in its folder as predictions.npz, so that the same command goes on where
 it was stopped and trains nothing twice. Probabilities are the softmax of the logits: no temperature is fitted. The
-threshold for a left-out source is chosen without its images. A brain detector is fitted to each run's own images as the
-export fits one: the share of a left-out source that it refuses is reported.
+threshold for a left-out source is chosen without its images. What refuses images that are no brain MRI, or too far from
+training, is fitted to each run as the export fits it: the share of a left-out source that it refuses is reported.
 """
 
 import argparse
@@ -29,14 +29,15 @@ from ..augmentation.augment import CACHE_MARGIN
 from ..checkpoint import load_checkpoint
 from ..data import training_set
 from ..data.frames import DataError, Dataset, load_frames
-from ..export.brain_detector import (
-    brain_score_limits,
+from ..export.export import without_folders
+from ..export.refusal import (
+    augmented,
     fit_brain_detector,
+    fit_distance,
     frames_of_others,
     read_other_images,
-    varied,
+    refusal_limits,
 )
-from ..export.export import without_folders
 from ..hardware import best_device
 from ..network import STRIDE, TumorNet
 from ..settings import FREE_ON_RESUMING, Settings, add_options, listed
@@ -67,7 +68,7 @@ class Predictions(NamedTuple):
     groups: np.ndarray  # str (N,)
     sources: np.ndarray  # str (N,)
     sequences: np.ndarray  # str (N,), "" where not known
-    refused: np.ndarray  # bool (N,), by the brain detector
+    refused: np.ndarray  # bool (N,), as no brain MRI or too far from training
 
     def part(self, chosen: np.ndarray) -> "Predictions":
         """The rows where `chosen` (N,) is true."""
@@ -131,18 +132,21 @@ def _trained_and_asked(settings: Settings) -> Predictions:
 def _refused(
     net: TumorNet, settings: Settings, training: Dataset, validation: Dataset, features: torch.Tensor
 ) -> np.ndarray:
-    """bool (N,): which images, by their `features` (N, D), a brain detector refuses that is fitted as in the export."""
+    """bool (N,): which images, by their `features` (N, D), are refused by what the export would fit to this run."""
     size, cache, fitting = settings.size, Path(settings.cache), []
     if settings.not_brain:
         others = read_other_images(Path(settings.not_brain))
         fitting = [pixels for pixels, fits in zip(others.slices, others.for_fitting, strict=True) if fits]
     served, kept_out = (load_frames(part, size, SERVING_MARGIN, cache).images for part in (training, validation))
     wide = load_frames(training, training_set.FRAME_SIZE, CACHE_MARGIN, cache).images
-    brain = torch.cat((served, varied(wide, size, settings.seed)))
+    brain = torch.cat((served, augmented(wide, size, settings.seed)))
     other = frames_of_others(fitting, size, SERVING_MARGIN, settings.seed)
-    detector = fit_brain_detector(*(_outputs(net, images)[1].numpy() for images in (brain, other)))
-    limits = brain_score_limits(detector(_outputs(net, kept_out)[1]).numpy())
-    return (detector(features) < limits["refused_below"]).numpy()
+    of_brain, of_other, of_kept_out = (_outputs(net, images)[1] for images in (brain, other, kept_out))
+    detector = fit_brain_detector(of_brain.numpy(), of_other.numpy())
+    distance = fit_distance(of_brain.numpy(), of_kept_out.numpy())
+    limits = refusal_limits(detector(of_kept_out).numpy(), distance(of_kept_out).numpy())
+    far = distance(features) >= limits["refused_from"]
+    return ((detector(features) < limits["refused_below"]) | far).numpy()
 
 
 @torch.inference_mode()

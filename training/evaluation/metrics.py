@@ -3,7 +3,7 @@
 Images of one patient resemble each other, so *groups* are resampled, never images. A resample is a weight for each
 image: how often its group was drawn. Every statistic is written once, over rows of weights (resamples, images): a row
 of ones gives its value, 1,000 random rows its interval, in a fraction of a second. Each equals scikit-learn's, which
-`tests/test_metrics.py` checks. How sure the answers are is measured elsewhere, where they look in localization.py.
+tests/test_metrics.py checks. How sure the answers are is measured in certainty.py, where they look in localization.py.
 
 Rules:
 - Four classes: the answer is the most probable class. Images labeled "tumor" (type unknown) take no part.
