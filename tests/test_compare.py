@@ -28,7 +28,7 @@ from training.evaluation.baselines import (
     flip_rotate_shift,
     tinyvgg,
 )
-from training.evaluation.compare import figures, latency, main
+from training.evaluation.compare import figures, main
 from training.losses import PARTIAL
 
 PARAMETERS = {
@@ -260,9 +260,3 @@ def test_without_imagenet_weights_nothing_is_trained_and_the_message_says_where_
 def test_impossible_commands_are_refused(arguments, tmp_path):
     with pytest.raises(SystemExit):
         main([*arguments, "--out", str(tmp_path / "comparison.json")])
-
-
-def test_every_system_is_timed_in_turns_as_it_is_served(monkeypatch):
-    monkeypatch.setattr(compare, "ROUNDS", 1)
-    monkeypatch.setitem(BASELINES, "tinyvgg", dataclasses.replace(SMALL, quantized=True))
-    assert latency(["tinyvgg"]).keys() == {"tinyvgg"} and latency(["tinyvgg"])["tinyvgg"] >= 0

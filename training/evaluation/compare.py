@@ -17,7 +17,6 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +40,6 @@ TITLES = {OURS: "ours, same budget", OURS_FULL: "ours, finished weights"}
 NAMES = (*BASELINES, *TITLES)
 BINARY = ("auc_tumor", "sensitivity_tumor", "specificity_tumor", "f2_tumor")  # figures of every system
 FOUR = ("accuracy", "macro_f1", "f2_macro")  # of those that know four classes
-ROUNDS = 20  # of timing, after two to warm up
 
 Answers = Callable[[Dataset], np.ndarray]  # images -> probabilities (N, 4)
 
@@ -81,10 +79,6 @@ def compare(
             others = [row for row in result["rows"] if (row["system"], row["protocol"]) != (name, split.name)]
             result["rows"] = [*others, row]
             write(out, result)
-    if budget["minutes"]:
-        done = {row["system"] for row in result["rows"]}
-        result["latency"] = latency([name for name in BASELINES if name in done], next(iter(folders.values()), None))
-        write(out, result)
     return result
 
 
@@ -95,7 +89,7 @@ def begin(out: Path, splits: Sequence[Protocol], budget: dict, external: Dataset
     data = {split.name: split.fingerprint() for split in splits}
     data |= {"external": external.fingerprint()} if external else {}
     if not out.exists():
-        return facts | {"data": data, "rows": [], "latency": {}}
+        return facts | {"data": data, "rows": [], "latency": {}}  # training.benchmark times networks
     result = json.loads(out.read_text())
     changed = [name for name, value in facts.items() if result.get(name) != value]
     changed += [name for name, value in data.items() if result["data"].get(name, value) != value]
@@ -176,29 +170,6 @@ def figures(probabilities: np.ndarray, dataset: Dataset, binary: bool) -> dict:
     kept["f1_tumor"] = ratio_with_interval(2.0 * (tumor & detected), 1.0 * tumor + detected, groups)
     kept["auc_by_sequence"] = tumor_auc_by_sequence(probabilities, labels, groups, sequences)
     return kept
-
-
-@torch.inference_mode()
-def latency(systems: Sequence[str], weights: Path | None = None) -> dict[str, float]:
-    """Median milliseconds of one image, by system, all in turns in every round; what they have learned does not matter.
-
-    Baselines run as their projects serve them (eager, float32 or int8 linears), ours in int8: the network alone.
-    """
-    calls = {}
-    for name in systems:
-        baseline = BASELINES[name]
-        net = as_served(baseline, baseline.layers())
-        calls[name] = net, torch.rand(1, baseline.channels, baseline.size, baseline.size)
-    if weights:
-        ours = TumorClassifier.from_folder(weights)
-        calls[OURS] = ours.outputs, np.zeros((1, *[ours.config["size"]] * 2), np.uint8)
-    milliseconds = {name: [] for name in calls}
-    for _ in range(2 + ROUNDS):
-        for name, (call, image) in calls.items():
-            began = time.perf_counter()
-            call(image)
-            milliseconds[name].append(1000 * (time.perf_counter() - began))
-    return {name: round(float(np.median(values[2:])), 2) for name, values in milliseconds.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:

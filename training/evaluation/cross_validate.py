@@ -52,6 +52,7 @@ from .metrics import (
     sizes,
     tumor_auc,
     tumor_types,
+    write_report,
 )
 
 PREDICTIONS = "predictions.npz"
@@ -324,15 +325,9 @@ def main(arguments: list[str] | None = None) -> int:
     report, leave_out = options.pop("report"), options.pop("leave_out")
     if bool(leave_out) == bool(options["folds"]):
         parser.error("say either --folds, or --leave_out once or more")
-    try:
-        result = cross_validate(Settings(**options), leave_out)
-    except (OSError, FloatingPointError, ValueError) as error:
-        print(f"training.evaluation.cross_validate: {error}", file=sys.stderr)
-        return 2
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(result, indent=2) + "\n")
-    print("\n".join(figure_lines(summary(result))))
-    return 0
+    return write_report(
+        lambda: cross_validate(Settings(**options), leave_out), report, lambda result: figure_lines(summary(result))
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Source: the pointing game, Zhang et al. 2016, arXiv:1608.00507, which allows a t
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from model.preprocess import Window, frame
 from ..data.phantoms import draw_phantom
 from ..data.phantoms.dataset import FIRST_SEED
 from ..losses import PARTIAL
-from .metrics import figure_lines, mean_with_interval
+from .metrics import mean_with_interval, write_report
 
 LABELS = {**{name: k for k, name in enumerate(CLASSES[:NO_TUMOR])}, "tumor": PARTIAL}  # that can have a lesion
 PHANTOMS = 100  # drawn heads of each tumor type
@@ -132,15 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True, help="weights folder")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args(arguments)
-    try:
-        result = on_phantoms(TumorClassifier.from_folder(options.weights), PHANTOMS)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print("\n".join(figure_lines(result)))
-    return 0
+    return write_report(lambda: on_phantoms(TumorClassifier.from_folder(options.weights), PHANTOMS), options.out)
 
 
 if __name__ == "__main__":

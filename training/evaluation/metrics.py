@@ -13,7 +13,10 @@ Rules:
 - A class that the test set does not hold has no figure (null), and a macro average is over the classes that it holds.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -242,6 +245,19 @@ def figure_lines(report: dict, path: str = "") -> Iterator[str]:
             yield from figure_lines(part, f"{name} ")
         elif isinstance(part, float):
             yield f"  {name:40} {part:.3f}"
+
+
+def write_report(work: Callable[[], dict], out: Path, lines: Callable[[dict], Iterable[str]] = figure_lines) -> int:
+    """Write the report that `work` returns to `out` and print its `lines`; exit code 0, or 2 with a message."""
+    try:
+        report = work()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    except (OSError, FloatingPointError, KeyError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(*lines(report), sep="\n")
+    return 0
 
 
 def _checked(probabilities, labels, groups) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ questions, each answered with its interval over groups and with what chance woul
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +32,7 @@ from model.preprocess import FOREGROUND
 from ..augmentation.stripping import GROWN, blanked, covered, mirrored, outline, silhouette
 from ..data.frames import Dataset, Frames, load_frames, read_dataset
 from ..losses import PARTIAL
-from .metrics import EVEN_CHANCE, figure_lines, mean_with_interval, measure, sizes, tumor_auc, tumor_types
+from .metrics import EVEN_CHANCE, mean_with_interval, measure, sizes, tumor_auc, tumor_types, write_report
 
 KINDS = ("size", "border", "brightness")  # of figures that a tree may know, alone or all together
 DEPTH = 4  # of the trees
@@ -224,17 +223,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--external", type=Path, help="images of another source, all of them measured")
     parser.add_argument("--out", type=Path, required=True, help="file for the figures, JSON")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> dict:
         classifier = TumorClassifier.from_folder(options.weights)
         external = read_dataset(options.external) if options.external else None
-        result = probe(classifier, read_dataset(options.data), external)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print("\n".join(figure_lines(result)))
-    return 0
+        return probe(classifier, read_dataset(options.data), external)
+
+    return write_report(work, options.out)
 
 
 if __name__ == "__main__":

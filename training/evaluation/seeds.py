@@ -17,6 +17,7 @@ import numpy as np
 
 from ..settings import FREE_BETWEEN_SEEDS
 from .markdown import NOTHING
+from .metrics import write_report
 
 
 class Aim(NamedTuple):
@@ -158,15 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args(arguments)
-    try:
-        result = collect(options.runs)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    except (OSError, ValueError, KeyError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print("\n".join(lines(result)))
-    return 0
+    return write_report(lambda: collect(options.runs), options.out, lines)
 
 
 if __name__ == "__main__":
