@@ -6,6 +6,7 @@ They keep their own preprocessing: the whole image squeezed to a square, and 0.5
 """
 
 import copy
+import pickle
 import random
 import time
 import warnings
@@ -88,11 +89,9 @@ class Baseline:
 
 def keras_cnn() -> nn.Module:
     """The network of Keras's tutorial on image classification with one output: 3,988,769 parameters at 180 px."""
-    blocks = [
-        layer
-        for channels_in, channels in ((3, 16), (16, 32), (32, 64))
-        for layer in (nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-    ]
+    blocks = []
+    for channels_in, channels in ((3, 16), (16, 32), (32, 64)):
+        blocks += [nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     head = (nn.Dropout(0.2), nn.Flatten(), nn.Linear(22 * 22 * 64, 128), nn.ReLU(), nn.Linear(128, 1))
     return as_keras_starts(nn.Sequential(*blocks, *head))
 
@@ -142,7 +141,7 @@ def fill_from_imagenet(net: nn.Module, file: Path) -> None:
         body = [(name, published[key]) for name, key in zip(own, published, strict=True)][:-2]
         if any(own[name].shape != tensor.shape for name, tensor in body):
             raise ValueError("other shapes")
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{file} does not hold EfficientNet-Lite0's weights. {WHERE_TO_GET}") from error
     net.load_state_dict(dict(body), strict=False)
 
