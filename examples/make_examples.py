@@ -17,8 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from page.examples import middle_slice, picture_of
-from training.data.phantoms import draw_other, draw_phantom
-from training.data.phantoms.volume import draw_volume
+from training.data.phantoms import draw_other, draw_phantom, draw_volume
 
 FOLDER = Path(__file__).parent
 SIZE = 320  # pixels

@@ -19,7 +19,7 @@ from examples.make_examples import (
     nifti_gz,
 )
 from model import scans
-from training.data.phantoms.volume import draw_volume
+from training.data.phantoms import draw_volume
 
 SIZE = 96  # all that these tests need, and quick
 

@@ -10,9 +10,8 @@ from examples.make_examples import FOLDER, HEADS
 from examples.make_examples import SIZE as EXAMPLE_SIZE
 from model import CLASSES
 from training.data.phantoms import draw_other, draw_phantom, write_phantom_dataset
-from training.data.phantoms.contrast import SEQUENCES
+from training.data.phantoms.heads import SELLAR_VIEWS, SEQUENCES, VIEWS
 from training.data.phantoms.others import KINDS
-from training.data.phantoms.phantom import SELLAR_VIEWS, VIEWS
 
 TUMORS = CLASSES[:3]
 SIZE = 96  # all that these tests need, and quick

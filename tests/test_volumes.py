@@ -8,7 +8,7 @@ from tests.dicom_files import series
 from tests.nifti_files import nifti
 from training.data import volumes
 from training.data.frames import DataError
-from training.data.phantoms.volume import draw_volume
+from training.data.phantoms import draw_volume
 from training.data.volumes import PER_PLANE, PLANES, TILT, heads_in, healthy_frames, slices_through, tilted
 
 
