@@ -3,8 +3,8 @@
 import torch
 
 from model import NO_TUMOR
-from training.augmentation import blanked
-from training.augmentation.blanked import blank_some, insides
+from training.augmentation import lesions
+from training.augmentation.lesions import blank_some, insides
 from training.augmentation.neighbors import Heads
 
 SIZE = 208
@@ -44,7 +44,7 @@ def test_no_share_changes_nothing():
 
 
 def test_where_no_rows_are_counted_only_the_chosen_ones_change(monkeypatch):
-    monkeypatch.setattr(blanked, "rows_of_interest", lambda mask: torch.arange(len(mask)))  # as on a GPU
+    monkeypatch.setattr(lesions, "rows_of_interest", lambda mask: torch.arange(len(mask)))  # as on a GPU
     torch.manual_seed(0)
     given = Heads(round_heads(16), torch.full((16, 4), 0.5), torch.zeros(16, dtype=torch.int64))
     some = blank_some(given, 0.5)

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 
 from model import preprocess
-from training.data.frames import LABELS, DataError, load_frames, read_dataset, without_copies
-from training.data.splits import split_by_group
+from training.data.frames import LABELS, DataError, load_frames, read_dataset, split_by_group, without_copies
 from training.data.training_set import read_split
 from training.settings import Settings, folders_in, without_places
 

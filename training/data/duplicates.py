@@ -21,6 +21,9 @@ from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import uniform_filter
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from model.preprocess import frame, stretch_contrast
 
@@ -46,31 +49,21 @@ def near_pairs(images: np.ndarray) -> list[tuple[int, int, float]]:
     upright, *_ = details = [_details(mirror) for mirror in mirrors]
     pairs = []
     for start in range(0, len(images), BLOCK):
-        rows = upright[:, start : start + BLOCK]
-        columns = (kind for mirror in details for kind in zip(rows, mirror[:, start:], strict=True))
-        first, other = next(columns)
-        correlation = first @ other.T
-        for first, other in columns:
-            np.maximum(correlation, first @ other.T, out=correlation)
+        correlation = None
+        for rows, columns in ((upright[kind], mirror[kind]) for mirror in details for kind in range(2)):
+            product = rows[start : start + BLOCK] @ columns[start:].T
+            correlation = product if correlation is None else np.maximum(correlation, product, out=correlation)
         i, j = np.nonzero(np.triu(correlation, k=1) > ALIKE)
         pairs += zip((i + start).tolist(), (j + start).tolist(), correlation[i, j].tolist(), strict=True)
     return pairs
 
 
 def clusters(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """For each of `count` things, the smallest index that it is linked to over any number of steps (union-find)."""
-    parent = list(range(count))
-
-    def smallest(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]  # shortens the way for the next one
-            i = parent[i]
-        return i
-
-    for i, j in links:
-        low, high = sorted((smallest(i), smallest(j)))
-        parent[high] = low
-    return [smallest(i) for i in range(count)]
+    """For each of `count` things, the smallest index that it is linked to over any number of steps."""
+    i, j = np.array([*links], dtype=int).reshape(-1, 2).T
+    _, cluster = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(count, count)), directed=False)
+    _, first = np.unique(cluster, return_index=True)
+    return first[cluster].tolist()
 
 
 def _details(images: np.ndarray) -> np.ndarray:
@@ -79,13 +72,7 @@ def _details(images: np.ndarray) -> np.ndarray:
     The product of two rows is the correlation of two thumbnails.
     """
     pixels = images.astype(np.float32)
-    details = (pixels - _blurred(_blurred(pixels))).reshape(*images.shape[:2], -1).swapaxes(0, 1)
+    around = uniform_filter(uniform_filter(pixels, (1, 1, 3, 3), mode="nearest"), (1, 1, 3, 3), mode="nearest")
+    details = (pixels - around).reshape(*images.shape[:2], -1).swapaxes(0, 1)
     details = details - details.mean(axis=2, keepdims=True)
     return details / np.maximum(np.linalg.norm(details, axis=2, keepdims=True), 1e-6)
-
-
-def _blurred(images: np.ndarray) -> np.ndarray:
-    """Mean of 3 x 3 pixels."""
-    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
-    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9

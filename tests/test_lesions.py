@@ -31,17 +31,17 @@ def heads(images, boxes, labels) -> Heads:
     return Heads(torch.stack(images), torch.stack(boxes), torch.tensor(labels))
 
 
-def move(images, boxes, labels, twins: Heads | None = None, **share) -> Heads:
-    """Only what is asked for happens; without `twins` nobody has one."""
+def move(images, boxes, labels, neighbors: Heads | None = None, **share) -> Heads:
+    """Only what is asked for happens; without `neighbors` nobody has one."""
     torch.manual_seed(0)
     given = heads(images, boxes, labels)
     nobody = given._replace(labels=torch.full_like(given.labels, -1))
     nothing = dict.fromkeys(Share._fields, 0.0)
-    return move_lesions(given, twins or nobody, Share(**nothing | share))
+    return move_lesions(given, neighbors or nobody, Share(**nothing | share))
 
 
-def test_a_healed_head_is_tumor_free_and_looks_like_the_other_hemisphere():
-    frames, boxes, labels = move([head(True)] * 2, [BOX] * 2, [MENINGIOMA] * 2, healed=1.0)
+def test_a_inpainted_head_is_tumor_free_and_looks_like_the_other_hemisphere():
+    frames, boxes, labels = move([head(True)] * 2, [BOX] * 2, [MENINGIOMA] * 2, inpainted=1.0)
     assert (labels == NO_TUMOR).all()
     assert (boxes[:, :2] < BOX[:2]).all() and (boxes[:, 2:] > BOX[2:]).all()  # the patch, its feathered rim included
     left, top, right, bottom = LESION
@@ -50,14 +50,14 @@ def test_a_healed_head_is_tumor_free_and_looks_like_the_other_hemisphere():
 
 
 @pytest.mark.parametrize("why", ["lopsided", "no box", "midline", "too large"])
-def test_a_tumor_that_cannot_be_healed_stays_what_it_is(why):
+def test_a_tumor_that_cannot_be_inpainted_stays_what_it_is(why):
     box = {
         "no box": NOWHERE,
         "midline": torch.tensor([0.42, 0.4, 0.58, 0.6]),
         "too large": torch.tensor([0.02, 0.2, 0.4, 0.8]),
     }.get(why, BOX)
     given = head(True, lopsided=why == "lopsided")
-    frames, _, labels = move([given], [box], [MENINGIOMA], healed=1.0)
+    frames, _, labels = move([given], [box], [MENINGIOMA], inpainted=1.0)
     assert labels.item() == MENINGIOMA and torch.equal(frames[0], given)
 
 
@@ -84,9 +84,9 @@ def test_a_patched_head_stays_tumor_free_so_that_a_seam_says_nothing():
     assert labels.tolist() == [GLIOMA] * 6 + [NO_TUMOR] * 6 and boxes[6:].isnan().all()
 
 
-def test_a_tumor_that_the_other_half_cannot_heal_is_covered_with_a_twins_tissue():
-    given, twin = head(True, lopsided=True), head(False, lopsided=True) // 2  # a dimmer scan of a like head
-    frames, _, labels = move([given], [BOX], [MENINGIOMA], heads([twin], [NOWHERE], [NO_TUMOR]), healed=1.0)
+def test_a_tumor_that_the_other_half_cannot_inpaint_is_covered_with_a_neighbors_tissue():
+    given, neighbor = head(True, lopsided=True), head(False, lopsided=True) // 2  # a dimmer scan of a like head
+    frames, _, labels = move([given], [BOX], [MENINGIOMA], heads([neighbor], [NOWHERE], [NO_TUMOR]), inpainted=1.0)
     assert labels.item() == NO_TUMOR
     left, top, right, bottom = LESION
     healthy = head(False, lopsided=True)[top:bottom, left:right].float()
@@ -95,15 +95,15 @@ def test_a_tumor_that_the_other_half_cannot_heal_is_covered_with_a_twins_tissue(
 
 def test_a_twin_with_a_lesion_in_the_same_place_has_nothing_to_give():
     given = head(True, lopsided=True)
-    frames, _, labels = move([given], [BOX], [MENINGIOMA], heads([given], [BOX], [GLIOMA]), healed=1.0)
+    frames, _, labels = move([given], [BOX], [MENINGIOMA], heads([given], [BOX], [GLIOMA]), inpainted=1.0)
     assert labels.item() == MENINGIOMA and torch.equal(frames[0], given)
 
 
-def test_a_decoy_leaves_tumor_box_and_label_alone():
+def test_a_distractor_leaves_tumor_box_and_label_alone():
     low = torch.tensor([0.6, 0.65, 0.7, 0.75])  # where other heads have their tumor
     images, boxes = [head(True, lopsided=True)] * 8, [BOX, low] * 4
     plain = heads([head(False, lopsided=True)] * 8, [NOWHERE] * 8, [NO_TUMOR] * 8)
-    frames, new_boxes, labels = move(images, boxes, [GLIOMA] * 8, plain, decoys=1.0)
+    frames, new_boxes, labels = move(images, boxes, [GLIOMA] * 8, plain, distractors=1.0)
     assert (labels == GLIOMA).all() and torch.equal(new_boxes, torch.stack(boxes))
     left, top, right, bottom = LESION
     for frame, box in zip(frames, boxes, strict=True):
@@ -111,19 +111,19 @@ def test_a_decoy_leaves_tumor_box_and_label_alone():
             assert (frame[top:bottom, left:right] == 250).all()
 
 
-@pytest.mark.parametrize("label, share", [(GLIOMA, "healed_diffuse"), (MENINGIOMA, "healed")])
+@pytest.mark.parametrize("label, share", [(GLIOMA, "inpainted_diffuse"), (MENINGIOMA, "inpainted")])
 def test_diffuse_tumors_have_a_share_of_their_own(label, share):
     assert move([head(True)] * 2, [BOX] * 2, [label] * 2, **{share: 1.0}).labels.tolist() == [NO_TUMOR] * 2
-    other = {"healed": "healed_diffuse", "healed_diffuse": "healed"}[share]
+    other = {"inpainted": "inpainted_diffuse", "inpainted_diffuse": "inpainted"}[share]
     assert move([head(True)] * 2, [BOX] * 2, [label] * 2, **{other: 1.0}).labels.tolist() == [label] * 2
 
 
 def test_where_no_rows_are_counted_the_same_ones_change(monkeypatch):
     given = [head(True)] * 6 + [head(False, lopsided=False)] * 6
     arguments = given, [BOX] * 6 + [NOWHERE] * 6, [MENINGIOMA] * 6 + [NO_TUMOR] * 6
-    expected = move(*arguments, healed=0.5, patched=0.5, transplanted=0.5)
+    expected = move(*arguments, inpainted=0.5, patched=0.5, transplanted=0.5)
     monkeypatch.setattr(lesions, "rows_of_interest", lambda mask: torch.arange(len(mask)))  # as on a GPU
-    every_row = move(*arguments, healed=0.5, patched=0.5, transplanted=0.5)
+    every_row = move(*arguments, inpainted=0.5, patched=0.5, transplanted=0.5)
     for one, other in zip(every_row, expected, strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0, equal_nan=True)
     assert 0 < (expected.images != torch.stack(given)).flatten(1).any(1).sum() < 12
