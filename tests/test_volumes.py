@@ -12,10 +12,14 @@ from training.data.phantoms import draw_volume
 from training.data.volumes import PER_PLANE, PLANES, TILT, heads_in, healthy_frames, slices_through, tilted
 
 
+@pytest.fixture(scope="module")
+def head():
+    return draw_volume("notumor", 0, 40, 48, "t1").astype(np.int16)
+
+
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, head):
     """Two persons: a thin NIfTI volume, and a folder of thick DICOM slices."""
-    head = draw_volume("notumor", 0, 40, 48, "t1").astype(np.int16)
     (tmp_path / "ada.nii").write_bytes(nifti(head.transpose(2, 1, 0), (2.0, 2.0, 2.0)))
     (tmp_path / "ben").mkdir()
     for number, content in enumerate(series([pixels.astype(np.uint16) for pixels in head[::8]], spacing=16.0)):

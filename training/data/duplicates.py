@@ -4,17 +4,7 @@ Two thumbnails are made of each slice, one of the framed head (the same however 
 one of the whole image (the same however it was stretched, and where noise hides the head's edge). Slow changes of
 brightness are taken away, and every thumbnail is correlated with every other one and its three mirror images.
 
-Measured against the known groups of the Kaggle set *Brain Tumor MRI Dataset* (7,019 images, 681 groups) and of our pool
-of the original sources (5,152 images, 914 groups), by threshold:
-
-    correlation above                                            0.80      0.85      0.90      0.93
-    Kaggle: of 788 test tumors whose patient is in Training,
-        linked to Training                                        678       620       559       509
-    Kaggle: of 405 no-tumor test images, linked to Training       405       405       405       405
-    false pairs (two known patients), Kaggle / pool         536 / 223   48 / 22     0 / 0     0 / 0
-    largest cluster, Kaggle / pool                          521 / 370   83 / 39   81 / 38   81 / 38
-    copies found, 400 each: JPEG quality 60, half size, brightness, gamma 0.6 or 1.6, noise, stretched   all at 0.85
-        padded by 20 pixels 96 %, turned by 3 degrees 86 % at 0.85
+What the two thresholds find and miss on known groups stands in training/EXPERIMENTS.md.
 """
 
 from collections.abc import Iterable
