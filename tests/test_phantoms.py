@@ -158,7 +158,7 @@ def test_a_volume_is_the_same_each_time_its_slices_alike_and_narrower_at_the_ver
 # ---- the examples of the page
 
 
-def test_examples_are_what_the_script_draws_small_and_two_of_each_class():
+def test_examples_are_what_the_script_draws_and_small():
     for name, (label, view, sequence, seed) in HEADS.items():
         path = FOLDER / f"{name}.png"
         assert path.stat().st_size < 60_000
@@ -166,8 +166,6 @@ def test_examples_are_what_the_script_draws_small_and_two_of_each_class():
         with Image.open(path) as image:
             off = np.abs(np.asarray(image, dtype=float) - drawn).mean()
         assert off < 4, f"{name} is out of date: run python -m examples.make_examples"
-    labels = [label for label, *_ in HEADS.values()]
-    assert all(labels.count(label) >= 2 for label in CLASSES)
 
 
 @pytest.mark.parametrize("name", VOLUMES)

@@ -194,11 +194,9 @@ def _box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
     """x_center, y_center, width, height of what is True, fractions of the mask's sides; None if nothing is."""
     if not mask.any():
         return None
-    ends = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] + (0, 1) for axis in (0, 1)]
-    (x_center, width), (y_center, height) = (
-        (float((first + end) / 2 / len(mask)), float((end - first) / len(mask))) for first, end in ends
-    )
-    return x_center, y_center, width, height
+    (left, top), (right, bottom) = (end(np.argwhere(mask.T), axis=0).tolist() for end in (np.min, np.max))
+    ends = (left + right + 1) / 2, (top + bottom + 1) / 2, right - left + 1, bottom - top + 1
+    return tuple(end / len(mask) for end in ends)
 
 
 def _slice(label: str, seed: int, height: float, size: int, sequence: str, bends: np.ndarray) -> np.ndarray:
