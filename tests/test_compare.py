@@ -14,7 +14,8 @@ from torch import nn
 
 from model import NO_TUMOR
 from model.artifact import FILES
-from training.data.frames import LABELS, DataError, Dataset, Record
+from training.data.frames import DataError, Dataset
+from training.data.layouts import LABELS, Record
 from training.data.phantoms import write_phantom_dataset
 from training.evaluation import compare
 from training.evaluation.baselines import (

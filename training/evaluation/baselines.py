@@ -26,7 +26,8 @@ from model import CLASSES, NO_TUMOR
 from model.preprocess import stretch_contrast
 from model.scans import UnreadableScan, read
 
-from ..data.frames import LABELS, DataError, Dataset
+from ..data.frames import DataError, Dataset
+from ..data.layouts import LABELS
 from ..losses import PARTIAL
 
 BATCH = 32

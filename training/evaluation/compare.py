@@ -27,8 +27,9 @@ from model import NO_TUMOR
 from model.artifact import FILES
 from model.classifier import TumorClassifier
 
-from ..data.frames import LABELS, DataError, Dataset, load_frames, read_dataset
-from ..data.protocols import Protocol, pool_protocol, vendor_protocol
+from ..data.frames import DataError, Dataset, load_frames, read_dataset
+from ..data.layouts import LABELS
+from ..data.training_set import Splits, pool_splits, vendor_splits
 from ..hardware import best_device, describe, versions
 from ..losses import PARTIAL
 from ..network import TumorNet
@@ -46,7 +47,7 @@ Answers = Callable[[Dataset], np.ndarray]  # images -> probabilities (N, 4)
 
 def compare(
     out: Path,
-    splits: Sequence[Protocol],
+    splits: Sequence[Splits],
     budget: dict,
     external: Dataset | None = None,
     only: Sequence[str] = NAMES,
@@ -82,7 +83,7 @@ def compare(
     return result
 
 
-def begin(out: Path, splits: Sequence[Protocol], budget: dict, external: Dataset | None, seed: int) -> dict:
+def begin(out: Path, splits: Sequence[Splits], budget: dict, external: Dataset | None, seed: int) -> dict:
     """The results so far, or an empty file of them. Raises: DataError if these would not stand beside new ones."""
     facts = {"budget": budget, "seed": seed, "threads": torch.get_num_threads()}
     facts |= {"hardware": describe(best_device()), "versions": versions()}
@@ -110,7 +111,7 @@ def write(out: Path, result: dict) -> None:
 # ---- systems: facts for a row, and how images are answered
 
 
-def trained(name: str, split: Protocol, budget: dict, seed: int, imagenet: Path | None) -> tuple[dict, Answers]:
+def trained(name: str, split: Splits, budget: dict, seed: int, imagenet: Path | None) -> tuple[dict, Answers]:
     """One of BASELINES, trained on this split."""
     baseline = BASELINES[name]
     parts = (load_squares(part, baseline.size) for part in (split.training, split.validation))
@@ -201,8 +202,8 @@ def main(arguments: list[str] | None = None) -> int:
     weights = {(OURS_FULL, "pool"): options.weights, (OURS_FULL, "vendor"): options.vendor_weights}
     weights |= {(OURS, "pool"): options.same_budget, (OURS, "vendor"): options.vendor_same_budget}
     try:
-        splits = [pool_protocol(options.pool)] if options.pool else []
-        splits += [vendor_protocol(options.vendor, options.seed)] if options.vendor else []
+        splits = [pool_splits(options.pool)] if options.pool else []
+        splits += [vendor_splits(options.vendor, options.seed)] if options.vendor else []
         external = read_dataset(options.external).trainable() if options.external else None
         budget = {"minutes": options.minutes, "steps": options.steps}
         others = (options.only, weights, options.seed, options.imagenet_lite0)
