@@ -19,7 +19,7 @@ from pydicom.uid import (
 
 from model import scans
 from model.scans import limits
-from model.scans.resample import WHITE
+from model.scans.grays import WHITE
 from tests import dicom_files
 from tests.dicom_files import CORONAL, LOSSLESS, PLANTED, SAGITTAL, dataset, dicom, encoded, enhanced, slice_12_bit
 
@@ -237,7 +237,7 @@ def test_a_slice_of_unknown_orientation_is_shown_as_stored(orientation):
     ],
 )
 def test_what_is_no_mr_scan_of_a_head_is_named_before_its_pixels_are_decoded(monkeypatch, tags, words):
-    monkeypatch.setattr("model.scans.dicom.series.stored_pixels", lambda *_: pytest.fail("pixels were decoded"))
+    monkeypatch.setattr("model.scans.dicom.display.stored_pixels", lambda *_: pytest.fail("pixels were decoded"))
     sentence = refusal(dicom(slice_12_bit(), **tags))
     assert words in sentence and "upload" in sentence.lower()
 
@@ -269,7 +269,7 @@ def test_a_table_of_contents_alone_gets_its_own_sentence():
 
 
 def test_frames_and_sizes_are_checked_before_pixels(monkeypatch):
-    monkeypatch.setattr("model.scans.dicom.series.stored_pixels", lambda *_: pytest.fail("pixels were decoded"))
+    monkeypatch.setattr("model.scans.dicom.display.stored_pixels", lambda *_: pytest.fail("pixels were decoded"))
     assert "1,000,000 frames" in refusal(dicom(slice_12_bit(), NumberOfFrames=1_000_000))
     assert "million pixels" in refusal(dicom(slice_12_bit(), Rows=20000, Columns=20000))
     assert "pixels in all" in refusal(dicom(slice_12_bit(), Rows=2000, Columns=2000, NumberOfFrames=100))

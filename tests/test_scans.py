@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from model import scans
-from model.scans import limits, pictures
+from model.scans import limits
 from tests.nifti_files import head_volume, nifti
 from tests.server import REPOSITORY
 
@@ -527,7 +527,7 @@ def test_an_error_of_our_own_is_not_dressed_as_a_damaged_file(monkeypatch, slice
     def faulty(*_):
         raise TypeError("ours")
 
-    monkeypatch.setattr(pictures, "check_shape", faulty)
+    monkeypatch.setattr(limits, "check_shape", faulty)
     with pytest.raises(TypeError, match="ours"):
         scans.read(encoded(slice_8_bit, "PNG"))
 

@@ -13,7 +13,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from model import scans
 from model.scans import limits
 from model.scans.dicom.files import DAMAGED
-from model.scans.resample import WHITE
+from model.scans.grays import WHITE
 from tests.dicom_files import CORONAL, SAGITTAL, dicom, enhanced, series, slice_12_bit
 
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}  # of 12 bits: 0 is black, 4095 white

@@ -15,9 +15,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from model import scans
-from model.scans.finding import Death
-from model.scans.reading import read_each
-from model.scans.resample import WHITE
+from model.scans.grays import WHITE
+from model.scans.reading import Death, read_each
 from tests.dicom_files import AXIAL, SAGITTAL, dicom, enhanced, series, slice_12_bit
 
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}  # of 12 bits: 0 is black, 4095 white

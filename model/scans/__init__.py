@@ -3,9 +3,9 @@
 Whatever is wrong with a file, `UnreadableScan` says so in a sentence that a clinician can act on.
 """
 
+from .geometry import planes
 from .kinds import READABLE
 from .limits import MAX_BYTES, MAX_PIXELS
-from .planes import planes
 from .reading import read, read_all
 from .scan import Scan, Unreadable, UnreadableScan
 
