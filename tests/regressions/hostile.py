@@ -10,7 +10,6 @@ import io
 import lzma
 import random
 import struct
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
 from tests import nifti_files
-from tests.dicom_files import dicom, enhanced, without_preamble
+from tests.dicom_files import dicom, enhanced, retagged, without_preamble, zipped
 
 from .bombs import MEGABYTE, deflated_zeros, nifti_header, zip_in_zip, zip_with_entries
 from .catalog import BOMBS
@@ -62,14 +61,6 @@ def part(disposition: str, content: bytes, headers: bytes = b"") -> bytes:
 
 
 END = f"--{BOUNDARY}--\r\n".encode()
-
-
-def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def animated(file_format: str) -> bytes:
@@ -190,17 +181,6 @@ def bent_inside(seed: int) -> Files:
 
 
 # DICOM
-
-
-def retagged(content: bytes, **tags) -> bytes:
-    """A DICOM file with other values, written even if they make no sense."""
-    data, buffer = dcmread(io.BytesIO(content)), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for keyword, value in tags.items():
-            setattr(data, keyword, value)
-        data.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def contradictions(seed: int) -> Files:
