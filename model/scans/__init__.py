@@ -1,4 +1,4 @@
-"""Files of any kind -> scans. The kind is told by the first bytes, never by the name; limits are checked before pixels.
+"""Files of any kind -> scans. The first bytes decide on the kind, never the name; limits are checked before pixels.
 
 Whatever is wrong with a file, `UnreadableScan` says so in a sentence that a clinician can act on.
 """

@@ -15,7 +15,7 @@ MAX_ZIP_RATIO = 100  # of bytes in all entries to bytes of the ZIP: black slices
 MAX_NESTING = 2  # archives around a file: a ZIP, and the gzip of a .nii.gz in it; nobody exports a ZIP in a ZIP
 MAX_BYTES_AT_ONCE = 256 * 2**20  # of the decoded slices of one upload, which wait in memory until all are judged
 MAX_TILES = 4096  # of one JPEG 2000 picture: 24 million pixels in tiles of 77 x 77; each costs its decoder memory
-MIN_SIDE = 32  # pixels: anatomy cannot be told from fewer
+MIN_SIDE = 32  # pixels: fewer show no anatomy
 MAX_ASPECT = 4  # longer to shorter side: no slice is a stripe, and preprocessing pads to a square
 MAX_NAME = 120  # characters of a name that is shown: a table's cell holds no more
 

@@ -53,8 +53,8 @@ class Found(NamedTuple):
     """A scan that can be read.
 
     name: as shown to the user.
-    slices: how many it has, as far as headers tell.
-    nbytes: that they take when they are decoded, as far as headers tell.
+    slices: how many it has, as far as headers say.
+    nbytes: that they take when they are decoded, as far as headers say.
     read: decodes it, or raises UnreadableScan.
     is_risky: whether a decoder takes part that may crash.
     """

@@ -194,13 +194,14 @@ def contradictions(seed: int) -> Files:
     yield "runs without end", run_lengths_without_end()
 
 
+@cache
 def code_stream(syntax: str) -> bytes:
     return next(generate_frames(dcmread(io.BytesIO(valid(f"DICOM, {syntax}"))).PixelData, number_of_frames=1))
 
 
 def with_stream(syntax: str, stream: bytes) -> bytes:
-    """The valid file of one slice, but for its compressed pixels."""
-    return retagged(valid(f"DICOM, {syntax}"), PixelData=encapsulate([stream + b"\0" * (len(stream) % 2)]))
+    """The valid file of one slice, but for its compressed pixels, of which there are as many bytes."""
+    return valid(f"DICOM, {syntax}").replace(code_stream(syntax), stream)
 
 
 def code_streams(seed: int) -> Files:

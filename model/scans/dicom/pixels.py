@@ -59,7 +59,7 @@ for turn_off in (gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff, gdcm.Trace.DebugOff
 
 
 def reason_against(instance: Instance) -> str:
-    """Why a file cannot be decoded, as far as its tags tell; "" if it can be tried."""
+    """Why a file cannot be decoded, as far as its tags say; "" if it can be tried."""
     if not instance.pixels:
         return NO_IMAGE
     if instance.condemned:
@@ -232,8 +232,8 @@ def check_frame(frame: bytes, syntax: UID, instance: Instance) -> None:
             "too long to unpack. Export it uncompressed, or scale it down."
         )
     header = _jpeg_2000_header(frame) if is_jpeg_2000 else _jpeg_header(frame)
-    is_as_said = header is not None and header[1:4] == (rows, columns, instance.samples)
-    if not is_as_said or not 2 <= header.bits <= instance.bits_allocated:
+    is_as_claimed = header is not None and header[1:4] == (rows, columns, instance.samples)
+    if not is_as_claimed or not 2 <= header.bits <= instance.bits_allocated:
         raise UnreadableScan(CONTRADICTS)
 
 

@@ -27,28 +27,27 @@ OFTEN = 0.5  # share of places with several frames from which on these are pictu
 MAX_STACKS = 8  # of one series that are answered: echoes and contrast phases, not each of 64 diffusion directions
 
 # What a frame shows, by a word of Image Type, Frame Type or Complex Image Component (PS3.3, C.8.13.3.1 and vendors'
-# own), the most wanted first: one with none of them is a magnitude.
+# own), the most wanted first, and why it is left out beside others: one with none of the words is a magnitude.
 KINDS = {
-    "real": ("R", "REAL"),
-    "imaginary": ("I", "IMAGINARY"),
-    "phase": ("P", "PHASE", "PHASE MAP", "VELOCITY", "FIELD MAP", "B0 MAP"),
-    "map": (
-        *("ADC", "EADC", "FA", "TRACE", "TRACEW", "DIFFUSION_ANISO", "ADC_MAP", "CBF", "CBV", "RCBF", "RCBV", "MTT"),
-        *("TTP", "TMAX", "T1 MAP", "T2 MAP", "T2_STAR MAP", "R2 MAP", "R2_STAR MAP", "PROJECTION IMAGE", "MIP"),
-        *("MINIP", "MAX_IP", "MIN_IP", "SUBTRACTION"),
+    "real": (("R", "REAL"), "They are real parts, beside magnitude images of the same series."),
+    "imaginary": (("I", "IMAGINARY"), "They are imaginary parts, which show no anatomy by themselves."),
+    "phase": (
+        ("P", "PHASE", "PHASE MAP", "VELOCITY", "FIELD MAP", "B0 MAP"),
+        "They are phase images, which show no anatomy.",
     ),
-    "localizer": ("LOCALIZER", "SCOUT", "SURVEY"),
-}
-OTHER_KINDS = {
-    "real": "They are real parts, beside magnitude images of the same series.",
-    "imaginary": "They are imaginary parts, which show no anatomy by themselves.",
-    "phase": "They are phase images, which show no anatomy.",
-    "map": "They are maps or projections that were computed from other images.",
-    "localizer": "They are localizers.",
+    "map": (
+        (
+            *("ADC", "EADC", "FA", "TRACE", "TRACEW", "DIFFUSION_ANISO", "ADC_MAP", "CBF", "CBV", "RCBF", "RCBV"),
+            *("MTT", "TTP", "TMAX", "T1 MAP", "T2 MAP", "T2_STAR MAP", "R2 MAP", "R2_STAR MAP", "PROJECTION IMAGE"),
+            *("MIP", "MINIP", "MAX_IP", "MIN_IP", "SUBTRACTION"),
+        ),
+        "They are maps or projections that were computed from other images.",
+    ),
+    "localizer": (("LOCALIZER", "SCOUT", "SURVEY"), "They are localizers."),
 }
 NO_ANATOMY = ("imaginary", "phase", "map")
 UPLOAD_ORIGINAL = "Upload the images that they were made from."
-# What tells pictures at one place apart, the weightiest first: tag, how much it may differ, what it is called.
+# What distinguishes pictures at one place, the weightiest first: tag, how much it may differ, what it is called.
 SETTINGS = (("EchoTime", 1, "echo"), ("InversionTime", 1, "inversion"), ("DiffusionBValue", 1, "diffusion weighting"))
 TIMES = (
     ("TemporalPositionIdentifier", 0.5, "time point"),
@@ -74,7 +73,7 @@ NO_ORIENTATION = "Some slices do not say how they lie; they are taken to lie as 
 class Stack:
     """Slices of one picture, in order.
 
-    name: what tells it from the others of its series; "" if there are none.
+    name: what distinguishes it from the others of its series; "" if there are none.
     heights: mm along the normal; None where positions are not known.
     orientation: (3, 3), as of a frame, of the whole stack; None if unknown.
     """
@@ -147,9 +146,8 @@ def _by_patient(files: Sequence[Instance]) -> list[list[Instance]]:
 
 def _described(instance: Instance) -> Hashable:
     tags = ("StudyInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "Modality")
-    said = [text(instance.header, tag) for tag in tags]
-    known = said[0] or instance.place  # of no known study: alone
-    return known, *said[1:], instance.patient, instance.refusal, instance.shape
+    study, *others = (text(instance.header, tag) for tag in tags)
+    return study or instance.place, *others, instance.patient, instance.refusal, instance.shape
 
 
 def _are_even(frames: Sequence[Frame]) -> bool:
@@ -185,9 +183,9 @@ def stacks_of(files: Sequence[Instance]) -> list[Stack]:
         of_kind[kind_of(frame)].append(frame)
     wanted, *others = sorted(of_kind, key=["", *KINDS].index)
     if wanted in NO_ANATOMY:
-        raise UnreadableScan(f"By its tags this series shows no anatomy. {OTHER_KINDS[wanted]} {UPLOAD_ORIGINAL}")
+        raise UnreadableScan(f"By its tags this series shows no anatomy. {KINDS[wanted][1]} {UPLOAD_ORIGINAL}")
     omitted = [Omission(count, reason) for reason, count in refused.items()]
-    aside = [Omission(len(of_kind[kind]), OTHER_KINDS[kind], True) for kind in others]
+    aside = [Omission(len(of_kind[kind]), KINDS[kind][1], True) for kind in others]
     found = [
         stack
         for parallel in _parallel(of_kind[wanted])
@@ -208,7 +206,7 @@ def stacks_of(files: Sequence[Instance]) -> list[Stack]:
 def kind_of(frame: Frame) -> str:
     """One of KINDS, or "" of a magnitude image."""
     words = {*frame.texts("ImageType")[2:], *frame.texts("ComplexImageComponent")}
-    return next((kind for kind, names in reversed(KINDS.items()) if words.intersection(names)), "")
+    return next((kind for kind, (names, _) in reversed(KINDS.items()) if words.intersection(names)), "")
 
 
 def _without_copies(files: Sequence[Instance]) -> Iterator[Instance]:
@@ -279,11 +277,11 @@ def _of_one_setting(frames: list[Frame]) -> Iterator[tuple[str, list[Frame]]]:
 
 
 def _placed(frames: list[Frame], name: str) -> Iterator[Stack]:
-    """The stacks of frames that lie in parallel; `name` of what tells them from others there already."""
+    """The stacks of frames that lie in parallel; `name` of what distinguishes them from others there."""
     orientation = next((frame.orientation for frame in frames if frame.orientation is not None), None)
-    said = (NO_ORIENTATION,) if orientation is not None and any(f.orientation is None for f in frames) else ()
+    notes = (NO_ORIENTATION,) if orientation is not None and any(f.orientation is None for f in frames) else ()
     places, sentence = _along(frames, orientation)
-    said += (sentence,) if sentence else ()
+    notes += (sentence,) if sentence else ()
     is_position = places is not None and sentence != BY_LOCATION
     if is_position:
         chains = _chains(frames, places, orientation)
@@ -294,7 +292,7 @@ def _placed(frames: list[Frame], name: str) -> Iterator[Stack]:
     for chain in chains:
         chained = [frames[i] for i in chain]
         for more, kept in _apart(chained, None if places is None else places[chain]):
-            stack = Stack([chained[i] for i in kept], more or name, None, orientation, said)
+            stack = Stack([chained[i] for i in kept], more or name, None, orientation, notes)
             if is_position:
                 stack.heights = places[chain][kept].tolist()
             elif places is None and len(kept) > 1:
@@ -363,14 +361,14 @@ def _chains(frames: Sequence[Frame], heights: np.ndarray, orientation: np.ndarra
 
 
 def _apart(frames: Sequence[Frame], places: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
-    """One frame at each place: several there are told apart by their settings, or else by their order.
+    """One frame at each place: several there are distinguished by their settings, or else by their order.
 
     Args: `places`, mm along the normal; None if numbers are all that is known.
-    Yields: of each stack what tells it apart, "" if nothing need, and its frames in order, as indices.
+    Yields: of each stack what distinguishes it, "" if nothing need, and its frames in order, as indices.
     """
     labels, count = _by_rank(frames) if places is None else _gaps(places, SAME_PLACE)
     most = np.bincount(labels).max()
-    for name, parts in _tellings(frames, is_known=places is not None and count > 1) if most > 1 else ():
+    for name, parts in _divisions(frames, is_known=places is not None and count > 1) if most > 1 else ():
         is_cut = 1 < len(parts) <= most and max(np.bincount(labels[part]).max() for part in parts) < most
         if is_cut and (np.bincount(labels) > 1).mean() >= OFTEN:
             for part in parts:
@@ -388,8 +386,8 @@ def _apart(frames: Sequence[Frame], places: np.ndarray | None) -> Iterator[tuple
 def _by_rank(frames: Sequence[Frame]) -> tuple[np.ndarray, int]:
     """The place of each frame by its number and, in its file, its index; and how many places there are."""
     keys = [(frame.instance_number, frame.index) for frame in frames]
-    places = {key: place for place, key in enumerate(sorted(set(keys)))}
-    return np.array([places[key] for key in keys]), len(places)
+    places, labels = np.unique(keys, axis=0, return_inverse=True)
+    return labels.reshape(-1), len(places)
 
 
 def _gaps(values: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
@@ -414,8 +412,8 @@ def _by_number_of(frames: Sequence[Frame], tag: str, tolerance: float) -> list[n
     return _parts(labels)
 
 
-def _tellings(frames: Sequence[Frame], is_known: bool) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Ways to tell frames apart: what it is called, and the indices of each part, the lower value first.
+def _divisions(frames: Sequence[Frame], is_known: bool) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Ways to divide frames: what each is called, and the indices of each part, the lower value first.
 
     Args: `is_known`, whether their places are: else what changes in time may change from slice to slice.
     """
