@@ -21,7 +21,7 @@ import numpy as np
 from nibabel import Nifti2Image
 from PIL import Image
 from pydicom import dcmread
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import generate_frames
 
 from tests import nifti_files
 from tests.dicom_files import dicom, enhanced, retagged, without_preamble, zipped

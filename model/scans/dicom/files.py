@@ -7,7 +7,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
 from typing import BinaryIO
@@ -19,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from .. import limits
 from ..scan import UnreadableScan
 from ..sources import Source
-from .tags import TAGS, Instance, text
+from .tags import TAGS, Instance, PixelData, text
 
 IDENTITY = ("PatientID", "PatientName")  # compared and dropped: they must not leave `read_instance`
 PREAMBLE = 128  # bytes before "DICM" (PS3.10, 7.1)
@@ -83,38 +82,6 @@ def _explicit_head() -> bytes:
     """The least that goes before an uncompressed data set: the name of its transfer syntax."""
     name = ExplicitVRLittleEndian.encode().ljust(20, b"\0")
     return bytes(PREAMBLE) + b"DICM" + struct.pack("<HH2sH", 2, 16, b"UI", len(name)) + name
-
-
-@dataclass(frozen=True)
-class PixelData:
-    """The value of Pixel Data.
-
-    keyword: "PixelData", "FloatPixelData" or "DoubleFloatPixelData".
-    start, length: in bytes, of an uncompressed value; no further than the file reaches.
-    fragments: of a compressed value: for each frame, where its fragments start and how long they are; else None.
-    """
-
-    keyword: str
-    start: int
-    length: int
-    fragments: tuple[tuple[tuple[int, int], ...], ...] | None = None
-
-    def count(self, frame_bytes: int) -> int:
-        """Frames there are, if an uncompressed one takes `frame_bytes`."""
-        if self.fragments is not None:
-            return len(self.fragments)
-        return self.length // frame_bytes if frame_bytes > 0 else 0
-
-    def frame(self, file: BinaryIO, index: int, frame_bytes: int) -> bytes:
-        """The bytes of one frame, as they are in the file; too few, or none, where it ends early."""
-        if self.fragments is None:
-            file.seek(self.start + index * frame_bytes)
-            return file.read(min(frame_bytes, max(0, self.length - index * frame_bytes)))
-        parts = []
-        for start, length in self.fragments[index] if index < len(self.fragments) else ():
-            file.seek(start)
-            parts.append(file.read(length))
-        return b"".join(parts)
 
 
 def _find_pixels(file: BinaryIO, encoding: tuple[bool, bool]) -> PixelData | None:

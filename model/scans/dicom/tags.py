@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, MutableSequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -22,9 +22,6 @@ from pydicom.uid import (
 
 from ..geometry import plausible
 from ..sources import Source
-
-if TYPE_CHECKING:
-    from .files import PixelData
 
 T = TypeVar("T")
 TAGS = [
@@ -139,6 +136,38 @@ def item(data: Dataset | None, keyword: str, index: int = 0) -> Dataset | None:
 
 
 @dataclass(frozen=True)
+class PixelData:
+    """The value of Pixel Data.
+
+    keyword: "PixelData", "FloatPixelData" or "DoubleFloatPixelData".
+    start, length: in bytes, of an uncompressed value; no further than the file reaches.
+    fragments: of a compressed value: for each frame, where its fragments start and how long they are; else None.
+    """
+
+    keyword: str
+    start: int
+    length: int
+    fragments: tuple[tuple[tuple[int, int], ...], ...] | None = None
+
+    def count(self, frame_bytes: int) -> int:
+        """Frames there are, if an uncompressed one takes `frame_bytes`."""
+        if self.fragments is not None:
+            return len(self.fragments)
+        return self.length // frame_bytes if frame_bytes > 0 else 0
+
+    def frame(self, file: BinaryIO, index: int, frame_bytes: int) -> bytes:
+        """The bytes of one frame, as they are in the file; too few, or none, where it ends early."""
+        if self.fragments is None:
+            file.seek(self.start + index * frame_bytes)
+            return file.read(min(frame_bytes, max(0, self.length - index * frame_bytes)))
+        parts = []
+        for start, length in self.fragments[index] if index < len(self.fragments) else ():
+            file.seek(start)
+            parts.append(file.read(length))
+        return b"".join(parts)
+
+
+@dataclass(frozen=True)
 class Instance:
     """A DICOM file whose tags were read.
 
@@ -152,7 +181,7 @@ class Instance:
     source: Source
     place: tuple[int, int]
     header: Dataset
-    pixels: "PixelData | None"
+    pixels: PixelData | None
     patient: tuple[int, int]
     condemned: str = ""
     marked: set[int] = field(default_factory=set)
