@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from .scans import UnreadableScan
 from .scans.kinds import ENOUGH, is_no_scan, kind_of
-from .scans.names import is_left_behind
-from .scans.sources import source_of
+from .scans.sources import is_left_behind, source_of
 
 DIRECTORY = b"1.2.840.10008.1.3.10"  # the class of a DICOMDIR, which lists the files on a disc (PS3.4, F.7)
 
@@ -93,10 +92,9 @@ def _series(path: Path) -> Series | None:
         source = source_of(path)
         is_dicom = kind_of(source.start(ENOUGH)) == "DICOM"
         if is_dicom:
-            from .scans.dicom import NO_IMAGE, read_instance  # only now: pydicom takes half a second to load
-            from .scans.dicom.values import text
+            from .scans.dicom import NO_IMAGE, read_instance, text  # only now: pydicom takes half a second to load
 
-            instance = read_instance(source, 0)
+            instance = read_instance(source)
             uid, study, number = (
                 text(instance.header, tag) for tag in ("SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber")
             )

@@ -1,8 +1,10 @@
 """DICOM files made in memory: any transfer syntax that can be written, series in any order, a planted patient."""
 
 import tempfile
+import warnings
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import gdcm
 import numpy as np
@@ -52,6 +54,7 @@ BY_GDCM = {  # as GDCM calls them
 }
 LOSSLESS = (*NATIVE, "RLE", *BY_GDCM)
 SYNTAXES = (*LOSSLESS, "JPEG Baseline", "JPEG Extended")  # the last: 12 bits, lossy
+WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}  # of 12 bits: 0 is black, 4095 white
 AXIAL, CORONAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]
 
 
@@ -121,6 +124,32 @@ def without_preamble(content: bytes) -> bytes:
     """A data set as scanners of the nineties wrote it: no preamble, no file meta information; syntax "implicit"."""
     meta_length = int.from_bytes(content[140:144], "little")
     return content[144 + meta_length :]
+
+
+def retagged(content: bytes, **tags) -> bytes:
+    """A DICOM file with other values, even if they make no sense; None leaves a tag out, (VR, value) adds it."""
+    data, buffer = dcmread(BytesIO(content)), BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for keyword, value in tags.items():
+            if value is None:
+                data.pop(keyword, None)
+            elif isinstance(value, tuple):
+                data.add_new(keyword, *value)
+            else:
+                setattr(data.file_meta if keyword == "TransferSyntaxUID" else data, keyword, value)
+        data.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def zipped(files: dict[str, bytes] | list[bytes], method: int = ZIP_DEFLATED) -> bytes:
+    """The bytes of a ZIP of files: contents by name, or in order, when they are called IM0, IM1 ..."""
+    named = files if isinstance(files, dict) else {f"IM{number}": content for number, content in enumerate(files)}
+    buffer = BytesIO()
+    with ZipFile(buffer, "w", method) as archive:
+        for name, content in named.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def series(slices: list[np.ndarray], syntax: str = "explicit", spacing: float = 2.0, **tags) -> list[bytes]:

@@ -22,7 +22,7 @@ WITHIN_A_LIMIT = settings(
     derandomize=True,
     database=None,
     deadline=None,  # the machine may be busy
-    max_examples=30,
+    max_examples=20,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 valid_files = st.sampled_from(sorted(VALID)).map(lambda kind: VALID[kind]())

@@ -1,15 +1,14 @@
 """Files that bite: each is read or refused with a sentence that helps, by a process that survives it."""
 
-import io
 import json
 import random
-import zipfile
 
 import numpy as np
 import pytest
 
+from model import scans
 from model.scans import Scan, Unreadable, isolated
-from tests.dicom_files import dicom
+from tests.dicom_files import dicom, zipped
 from tests.load.clients import Reply
 from tests.regressions.answers import OF_THE_GUARD, assert_proper, assert_shown_name, settle, was_read
 from tests.regressions.hostile import FAMILIES, GOOD, KINDS, NAMES, Upload, at_its_limit, flipped, patched, valid
@@ -41,13 +40,9 @@ def test_hostile_files_in_one_upload_cost_a_row_each(shared_data):
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_a_valid_file_is_read(tmp_path, kind):
-    assert was_read(settle(tmp_path, VALID[kind]()))
-
-
-@pytest.mark.parametrize("kind", VALID)
 def test_a_file_cut_off_after_any_kilobyte_is_read_or_refused(tmp_path, kind):
     content = VALID[kind]()
+    assert was_read(settle(tmp_path, content))
     half = settle(tmp_path, content[: len(content) // 2])
     assert not was_read(half) or half[0].notes or half[0].doubts  # that there was more
     for length in range(0, len(content), KILOBYTE):
@@ -57,18 +52,17 @@ def test_a_file_cut_off_after_any_kilobyte_is_read_or_refused(tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_with_wrong_bits_pieces_or_numbers_is_read_or_refused(tmp_path, kind):
     chance = random.Random(kind)
-    for bend in 4 * (flipped, patched, at_its_limit):
+    for bend in 2 * (flipped, patched, at_its_limit):
         settle(tmp_path, bend(valid(kind), chance))
 
 
 @pytest.mark.parametrize("kind", VALID)
-@pytest.mark.parametrize("name", ["slice.png", "slice.dcm", "volume.nii.gz", "notes.txt"])
-def test_a_wrong_extension_changes_nothing(tmp_path, kind, name):
-    (entry,) = settle(tmp_path, VALID[kind](), name)
-    (expected,) = settle(tmp_path, VALID[kind](), "IM0001")
-    assert entry.kind == expected.kind
-    for pixels, same in zip(entry.slices, expected.slices, strict=True):
-        np.testing.assert_array_equal(pixels, same)
+def test_a_wrong_extension_changes_nothing(tmp_path, kind):
+    (tmp_path / "upload").write_bytes(VALID[kind]())
+    expected, *others = (scans.read(tmp_path / "upload", name) for name in ("IM0001", "a.png", "a.dcm", "a.nii.gz"))
+    for other in others:
+        assert other.kind == expected.kind
+        np.testing.assert_array_equal(np.stack(other.slices), np.stack(expected.slices))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 128, 132, 348, 5000])
@@ -124,9 +118,8 @@ def test_the_siege_finds_traces():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kind", ["PNG, 16 bits", "DICOM, explicit"])
-def test_no_name_breaks_the_reading_or_what_is_shown(tmp_path, name, kind):
-    (scan,) = settle(tmp_path, VALID[kind](), NAMES[name])
+def test_no_name_breaks_the_reading_or_what_is_shown(tmp_path, name):
+    (scan,) = settle(tmp_path, valid("DICOM, explicit"), NAMES[name])
     assert isinstance(scan, Scan) and scan.name
     (refused,) = settle(tmp_path, b"no picture at all", NAMES[name])
     assert refused.name
@@ -134,11 +127,8 @@ def test_no_name_breaks_the_reading_or_what_is_shown(tmp_path, name, kind):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "half a character"])  # no ZIP has that one
 def test_no_name_in_an_archive_leaves_it(tmp_path, name):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(NAMES[name].replace("\0", ""), picture("PNG", drawn(48)))
-        archive.writestr(zipfile.ZipInfo("/tmp/../" + NAMES[name].replace("\0", "")), dicom(drawn(48)))
-    settle(tmp_path, buffer.getvalue())
+    inside = NAMES[name].replace("\0", "")
+    settle(tmp_path, zipped({inside: picture("PNG", drawn(48)), f"/tmp/../{inside}": dicom(drawn(48))}))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["upload"]
 
 
@@ -149,10 +139,7 @@ def test_an_encrypted_archive_and_one_of_folders_are_refused(tmp_path):
         while (at := content.find(header, at + 1)) >= 0:
             content[at + place] |= 1  # "encrypted"
     assert not was_read(settle(tmp_path, bytes(content)))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.mkdir("study")
-    assert not was_read(settle(tmp_path, buffer.getvalue()))
+    assert not was_read(settle(tmp_path, zipped({"study/": b""})))
 
 
 def test_the_sentences_of_the_guard_are_plain():

@@ -13,8 +13,7 @@ from PIL import Image, ImageDraw
 from model import scans
 from model.cases import classify
 from model.marks import DRAWN_ON, FAR, _as_bytes, has_color, has_lines, signs_of_lines
-from model.scans import Scan
-from model.scans.planes import planes
+from model.scans import Scan, planes
 from tests.dicom_files import dicom
 from tests.test_preprocess import slices
 from training.evaluation.marks import SHAPES, draw, windowed

@@ -2,12 +2,10 @@
 
 import gzip
 import io
-import random
 import re
 import struct
 import subprocess
 import sys
-import time
 import zlib
 
 import numpy as np
@@ -16,7 +14,7 @@ from hypothesis import given, settings, strategies
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from model import scans
-from model.scans import limits, pictures
+from model.scans import limits
 from tests.nifti_files import head_volume, nifti
 from tests.server import REPOSITORY
 
@@ -425,14 +423,6 @@ def test_a_thumbnail_and_a_stripe_are_refused_with_their_size(size):
     assert f"{size[0]} x {size[1]}" in refusal(encoded(Image.new("L", size), "PNG"))
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_bomb_is_refused_before_its_pixels_are_read():
-    content = encoded(Image.new("L", (12000, 12000)), "PNG")  # 140 kB; decoding takes seconds and 144 MB
-    start = time.process_time()
-    assert "million pixels" in refusal(content)
-    assert time.process_time() - start < 0.2
-
-
 def test_each_limit_has_its_sentence(monkeypatch, slice_8_bit):
     one = encoded(slice_8_bit, "PNG")
     pages = [Image.fromarray(slice_8_bit)] * 3
@@ -465,69 +455,14 @@ def test_16_bit_color_is_refused_only_where_its_depth_would_be_lost():
     assert "16-bit grayscale" in refusal(color_png_16_bit(4095))  # 12 bits: only 16 levels would be left
 
 
-# files that bite
-
-
-def read_or_refused(content):
-    """Whether it was read; fails on anything but a slice or a sentence."""
-    try:
-        slices = scans.read(content).slices
-    except scans.UnreadableScan as refused:
-        sentence = str(refused)
-        assert sentence[0].isupper() and sentence.endswith(".") and len(sentence) > 30, sentence
-        assert "object at" not in sentence and "Error" not in sentence, sentence
-        return False
-    for pixels in slices:
-        assert pixels.ndim == 2 and pixels.dtype in (np.uint8, np.uint16, np.float32)
-    return True
-
-
-def valid_files(slice_8_bit, slice_12_bit):
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = 6
-    pages = [Image.fromarray(slice_8_bit)] * 2
-    yield encoded(slice_12_bit, "PNG")
-    yield encoded(slice_8_bit, "JPEG", exif=exif)
-    yield encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    yield encoded(slice_8_bit, "TIFF", compression="tiff_lzw")
-    yield encoded(slice_8_bit, "BMP")
-    yield encoded(slice_8_bit, "WEBP")
-    yield animated([slice_8_bit, 255 - slice_8_bit], "PNG")
-    yield animated([slice_8_bit, 255 - slice_8_bit], "GIF")
-
-
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of what is broken
-def test_a_file_cut_off_anywhere_is_read_or_refused(slice_8_bit, slice_12_bit):
-    for content in valid_files(slice_8_bit, slice_12_bit):
-        assert read_or_refused(content)
-        outcomes = [read_or_refused(content[:length]) for length in range(1, len(content), max(1, len(content) // 60))]
-        assert not all(outcomes)
-
-
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of what is broken
-def test_a_file_with_flipped_bytes_is_read_or_refused(slice_8_bit, slice_12_bit):
-    chance = random.Random(0)
-    for content in valid_files(slice_8_bit, slice_12_bit):
-        for _ in range(100):
-            broken = bytearray(content)
-            broken[chance.randrange(min(len(broken), 600))] ^= 1 << chance.randrange(8)  # headers stand in front
-            read_or_refused(bytes(broken))
-
-
-def test_a_tiff_whose_pages_form_a_loop_ends(slice_8_bit):
-    content = bytearray(encoded(slice_8_bit, "TIFF"))
-    first = int.from_bytes(content[4:8], "little")
-    entries = int.from_bytes(content[first : first + 2], "little")
-    end = first + 2 + 12 * entries
-    content[end : end + 4] = content[4:8]  # "the next page" is this page
-    assert len(scans.read(bytes(content)).slices) == 1
+# what else must hold
 
 
 def test_an_error_of_our_own_is_not_dressed_as_a_damaged_file(monkeypatch, slice_8_bit):
     def faulty(*_):
         raise TypeError("ours")
 
-    monkeypatch.setattr(pictures, "check_shape", faulty)
+    monkeypatch.setattr(limits, "check_shape", faulty)
     with pytest.raises(TypeError, match="ours"):
         scans.read(encoded(slice_8_bit, "PNG"))
 

@@ -60,3 +60,8 @@ def test_the_times_of_a_spin_echo_name_it_where_words_do_not(echo, repetition, i
     times = {"EchoTime": echo, "RepetitionTime": repetition, "InversionTime": inversion, "SeriesDescription": "AX"}
     assert named(ScanningSequence="SE", **times) == sequence
     assert named(ScanningSequence="GR", **times) == ""
+
+
+def test_the_early_echo_of_a_double_one_is_no_t2():
+    double = {"RepetitionTime": 3000, "SeriesDescription": "AX PD T2"}
+    assert (named(EchoTime=15, **double), named(EchoTime=90, **double)) == ("", "T2")

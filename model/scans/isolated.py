@@ -1,10 +1,8 @@
-"""Read files where a decoder's crash, hang or hunger for memory costs one file: in processes of their own, with limits.
+"""Read files where a decoder's crash, hang or memory exhaustion costs one file: in processes of their own, with limits.
 
-A file of which such a process dies gets a sentence, in a row of its own or as what its series lacks, and what was not
-read before is read without it. This guards the server from accidents and bombs. It is no sandbox: the processes run as
-the same user.
-
-They are started by subprocess, since those of multiprocessing would first import the page with all its libraries.
+A file of which such a process dies is refused, in a row of its own or as what its series lacks, and what was not read
+before is read without it. This guards the server from accidents and bombs. It is no sandbox: the processes run as the
+same user. They are started by subprocess, since those of multiprocessing would import the page with all its libraries.
 """
 
 import atexit
@@ -22,9 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import Scan, Unreadable, limits
-from .finding import Death, Key, Place
-from .names import shown_name
-from .reading import Looking, Plan
+from .reading import Death, Key, Looking, Place, Plan
+from .sources import shown_name
 from .worker import OUT_OF_MEMORY
 
 SECONDS = 25  # for one slice, if nothing else is done meanwhile: `worker` limits what it takes of a processor
@@ -42,12 +39,11 @@ TOO_HUNGRY = "Reading this file needs too much memory and was stopped. Export it
 DEADLY = "The file is damaged in a way that crashes its decoder. Export it again, or save the slice as PNG."
 TOO_MANY = "Not read, since too many other files of this upload stopped their decoder. Upload it without them."
 
-
 STOPPED = [getattr(signal, name) for name in ("SIGPROF", "SIGALRM") if hasattr(signal, name)]  # Unix
 
 
 class ReaderDied(Exception):
-    """A process ended while it read. The message is a sentence for the user; `at`, what it was doing, None at first."""
+    """A process ended while it read. The message is for the user; `at`, what it was doing, None at first."""
 
     at: Looking | None = None
     seconds: float = 0.0  # since it had begun, or read an entry
@@ -74,10 +70,12 @@ class Reader:
 
     @property
     def pid(self) -> int:
+        """Number of the process."""
         return self._process.pid
 
     @property
     def is_spent(self) -> bool:
+        """Whether it must not be used again: it has ended, was stopped, or has served enough requests."""
         return self._is_late or self._process.poll() is not None or self._requests >= MAX_REQUESTS
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes; its name counts only where they tell nothing."""
+"""What a file is, by its first bytes; its name counts only where they say nothing."""
 
 import re
 import struct
@@ -8,7 +8,7 @@ from . import limits
 from .scan import UnreadableScan
 
 READABLE = "PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM or NIfTI"  # alone, or in a ZIP
-ENOUGH = 512  # bytes that tell every kind
+ENOUGH = 512  # bytes by which every kind is known
 
 STARTS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -145,7 +145,7 @@ def kind_of(start: bytes) -> str:
 
 def _first_of(kinds: list[tuple[bytes, str, str]], start: bytes) -> tuple[str, str] | None:
     """Name and remedy of the first kind that `start` fits."""
-    return next((tuple(told) for pattern, *told in kinds if re.match(pattern, start, re.DOTALL)), None)
+    return next((tuple(rest) for pattern, *rest in kinds if re.match(pattern, start, re.DOTALL)), None)
 
 
 def _is_icon(start: bytes, kind: str) -> bool:

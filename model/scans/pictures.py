@@ -9,26 +9,16 @@ from itertools import count
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..marks import has_color
 from . import limits
-from .resample import resized, sentinels, without_special
+from .geometry import resized
+from .grays import sentinels, without_special
 from .scan import Omission, Scan, UnreadableScan
-from .shapes import check_in_all, check_shape, too_large
 from .sources import Source
 
-ORIENTATION_TAG = 0x0112  # EXIF 2.32, table 4: how to turn the stored rows into the picture
-UPRIGHT = {
-    2: np.fliplr,
-    3: lambda pixels: np.rot90(pixels, 2),
-    4: np.flipud,
-    5: np.transpose,
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.rot90(pixels, 2).T,
-    8: np.rot90,
-}
 PHOTOMETRIC_TAG = 262  # TIFF 6.0, section 3: 0 means that white is stored as zero
 SUBFILE_TAG, REDUCED_OR_MASK = 254, 0b101  # TIFF 6.0, section 8: bits that say that a page is no slice
 SUB_PAGES_TAG = 330  # TIFF, supplement 1: pages within a page
@@ -42,6 +32,10 @@ ALIKE = 0.98  # correlation of a page with a smaller copy of it
 COPY = "A smaller copy of another page, or a mask for one, is no slice."
 OF_CAMERA = "What a camera stores beside its main picture (previews, views from aside) is no slice."
 WITHIN_A_PAGE = "They are hidden in a page of the TIFF. Save each slice as a page or a file of its own."
+DAMAGED = "The file begins like a {} image but is damaged or incomplete. Export it again."
+TOO_FEW_LEVELS = (
+    "The image is 16-bit color, of which too few gray levels can be read. Export it as 16-bit grayscale PNG."
+)
 
 
 class Page(NamedTuple):
@@ -68,10 +62,10 @@ def read_picture(source: Source, kind: str) -> Scan:
     omitted = [omission for omission in found if isinstance(omission, Omission)]
     kept = _without_copies(pages)
     slices = []
-    for pixels in kept:
+    for page in kept:
         try:
-            check_shape(*pixels.shape)
-            slices.append(pixels)
+            limits.check_shape(*page.pixels.shape)
+            slices.append(page)
         except UnreadableScan as error:
             omitted.append(Omission(1, str(error)))
     if not slices:
@@ -81,13 +75,12 @@ def read_picture(source: Source, kind: str) -> Scan:
     counts = Counter()
     for omission in omitted:
         counts[omission[1:]] += omission.count
-    drawn_on = {id(page.pixels) for page in pages if page.is_marked}
     return Scan(
-        slices,
+        [page.pixels for page in slices],
         source.name,
         kind=kind,
         omitted=tuple(Omission(n, *why) for why, n in counts.items()),
-        marked=tuple(i for i, pixels in enumerate(slices) if id(pixels) in drawn_on),
+        marked=tuple(i for i, page in enumerate(slices) if page.is_marked),
     )
 
 
@@ -120,7 +113,7 @@ def _pages(content: bytes, kind: str) -> Iterator[Page | Omission]:
     if kind == "GIF" and not content.rstrip(b"\0\r\n ").endswith(b";"):  # it was cut off between two frames
         promised = page + 1
     if page < promised and kind != "JPEG":
-        yield Omission(promised - page, WITHIN_A_PAGE if kind == "TIFF" else str(_damaged(kind)))
+        yield Omission(promised - page, WITHIN_A_PAGE if kind == "TIFF" else DAMAGED.format(kind))
 
 
 def _promised(image: Image.Image, kind: str, size: int) -> int:
@@ -160,36 +153,36 @@ def _check_limits(image: Image.Image, kind: str, page: int, in_all: int) -> None
         pages = "pages" if kind == "TIFF" else "frames"
         raise UnreadableScan(f"The {kind} has more than {limits.MAX_SLICES} {pages}. Export fewer slices at once.")
     if image.width * image.height > limits.MAX_PIXELS:
-        raise too_large()
-    check_in_all(in_all)
+        raise limits.too_large()
+    limits.check_in_all(in_all)
 
 
-def _without_copies(pages: Sequence[Page]) -> list[np.ndarray]:
-    """The pages without smaller copies of others, which are told by their tags or by looking alike."""
-    kept = [page.pixels for page in pages if not page.is_aside] or [page.pixels for page in pages]
-    if len({pixels.shape for pixels in kept}) < 2:
+def _without_copies(pages: Sequence[Page]) -> list[Page]:
+    """The pages without smaller copies of others, which are known by their tags or by looking alike."""
+    kept = [page for page in pages if not page.is_aside] or list(pages)
+    if len({page.pixels.shape for page in kept}) < 2:
         return kept
-    coarse = np.stack([_standard(resized(pixels, COARSE, COARSE)) for pixels in kept])
+    coarse = np.stack([_standard(page.pixels, COARSE, COARSE) for page in kept])
     alike = coarse @ coarse.T
 
     def is_copy(place: int) -> bool:
-        height, width = kept[place].shape
+        height, width = kept[place].pixels.shape
         larger = [
             i
-            for i, (rows, columns) in enumerate(pixels.shape for pixels in kept)
+            for i, (rows, columns) in enumerate(page.pixels.shape for page in kept)
             if rows > height and columns > width and abs(rows * width - columns * height) <= max(rows, columns)
         ]
         if not larger:
             return False
-        best = max(larger, key=lambda i: alike[place, i])
-        return _standard(resized(kept[best], height, width)) @ _standard(kept[place]) >= ALIKE
+        best = kept[max(larger, key=lambda i: alike[place, i])].pixels
+        return _standard(best, height, width) @ _standard(kept[place].pixels, height, width) >= ALIKE
 
-    return [pixels for place, pixels in enumerate(kept) if not is_copy(place)]
+    return [page for place, page in enumerate(kept) if not is_copy(place)]
 
 
-def _standard(pixels: np.ndarray) -> np.ndarray:
-    """Flat, of mean 0 and length 1, or all 0: the product of two is their correlation."""
-    flat = pixels.ravel().astype(np.float64)
+def _standard(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """In that size, flat, of mean 0 and length 1, or all 0: the product of two is their correlation."""
+    flat = resized(pixels, height, width).ravel().astype(np.float64)
     flat -= flat.mean()
     return flat / max(np.linalg.norm(flat), 1e-9)
 
@@ -202,13 +195,9 @@ def _pillow_refusals(kind: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own cap, far above ours, strikes while it opens the file
-        raise too_large() from error
+        raise limits.too_large() from error
     except Exception as error:  # its parsers let through whatever they stumble over: struct.error, KeyError...
-        raise _damaged(kind) from error
-
-
-def _damaged(kind: str) -> UnreadableScan:
-    return UnreadableScan(f"The file begins like a {kind} image but is damaged or incomplete. Export it again.")
+        raise UnreadableScan(DAMAGED.format(kind)) from error
 
 
 def _turn_to(image: Image.Image, page: int, kind: str) -> bool:
@@ -226,10 +215,12 @@ def _gray(image: Image.Image, kind: str) -> np.ndarray:
     with _pillow_refusals(kind):
         cut_to_8_bit = bool(image.tile) and ";16" in str(image.tile[0][3]) and len(image.getbands()) > 1
         image.load()
-        orientation = _orientation(image)
         white_is_zero = kind == "TIFF" and image.tag_v2.get(PHOTOMETRIC_TAG) == 0
         deep = image.mode.startswith(("I", "F"))
-        pixels = np.asarray(image if deep else _luminance(image))
+        upright = image
+        with suppress(Exception):  # a picture with broken EXIF is still a picture: show it as stored
+            upright = ImageOps.exif_transpose(image)
+        pixels = np.ascontiguousarray(upright if deep else _luminance(upright))
     if deep:
         pixels = pixels.astype(np.uint16 if image.mode.startswith("I;16") else np.float32)  # big-endian becomes native
         hidden = image.info.get("transparency")  # PNG's one transparent gray
@@ -242,10 +233,8 @@ def _gray(image: Image.Image, kind: str) -> np.ndarray:
         if pixels.dtype == np.float32:
             pixels = without_special(pixels, padding)
     elif cut_to_8_bit and pixels.max() < FEWEST_LEVELS:
-        raise UnreadableScan(
-            "The image is 16-bit color, of which too few gray levels can be read. Export it as 16-bit grayscale PNG."
-        )
-    return np.ascontiguousarray(UPRIGHT.get(orientation, np.asarray)(pixels))
+        raise UnreadableScan(TOO_FEW_LEVELS)
+    return pixels
 
 
 def _is_marked(image: Image.Image, kind: str) -> bool:
@@ -258,13 +247,6 @@ def _is_marked(image: Image.Image, kind: str) -> bool:
             hidden = ImageChops.invert(image.convert("RGBA").getchannel("A"))
             colors.paste(0, mask=hidden)
         return has_color(np.asarray(colors))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # a picture with broken EXIF is still a picture: show it as stored
-        return 1
 
 
 def _luminance(image: Image.Image) -> Image.Image:

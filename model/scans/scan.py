@@ -1,4 +1,4 @@
-"""What reading gives: a scan, or a sentence why there is none."""
+"""What reading gives: a scan, or the reason why there is none."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from ..wording import many
 
 
 class UnreadableScan(ValueError):
-    """A file that cannot be read as a scan; the message is a sentence for the user: what is wrong, what to do."""
+    """A file that cannot be read as a scan; the message is for the user: what is wrong, what to do."""
 
 
 class Unreadable(NamedTuple):
-    """One of many files that could not be read: what the user calls it, and the sentence that says why."""
+    """One of many files that could not be read: what the user calls it, and why."""
 
     name: str
     reason: str

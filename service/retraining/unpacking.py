@@ -4,10 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 from model.scans import UnreadableScan, limits
-from model.scans.archives import zip_files
 from model.scans.kinds import ENOUGH, Unrecognized, kind_of
-from model.scans.names import shown_name
-from model.scans.sources import source_of
+from model.scans.sources import shown_name, source_of, zip_files
 
 from .refused import Refused
 

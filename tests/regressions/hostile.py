@@ -10,7 +10,6 @@ import io
 import lzma
 import random
 import struct
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,10 +21,10 @@ import numpy as np
 from nibabel import Nifti2Image
 from PIL import Image
 from pydicom import dcmread
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import generate_frames
 
 from tests import nifti_files
-from tests.dicom_files import dicom, enhanced, without_preamble
+from tests.dicom_files import dicom, enhanced, retagged, without_preamble, zipped
 
 from .bombs import MEGABYTE, deflated_zeros, nifti_header, zip_in_zip, zip_with_entries
 from .catalog import BOMBS
@@ -62,14 +61,6 @@ def part(disposition: str, content: bytes, headers: bytes = b"") -> bytes:
 
 
 END = f"--{BOUNDARY}--\r\n".encode()
-
-
-def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def animated(file_format: str) -> bytes:
@@ -192,17 +183,6 @@ def bent_inside(seed: int) -> Files:
 # DICOM
 
 
-def retagged(content: bytes, **tags) -> bytes:
-    """A DICOM file with other values, written even if they make no sense."""
-    data, buffer = dcmread(io.BytesIO(content)), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for keyword, value in tags.items():
-            setattr(data, keyword, value)
-        data.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
 def contradictions(seed: int) -> Files:
     claims = CONTRADICTIONS | {f"{frames} frames": {"NumberOfFrames": frames} for frames in (4, 4097, 2**31 - 1)}
     claims["more than there is"] = {"Rows": 65535, "Columns": 65535, "NumberOfFrames": 2**31 - 1}
@@ -214,13 +194,14 @@ def contradictions(seed: int) -> Files:
     yield "runs without end", run_lengths_without_end()
 
 
+@cache
 def code_stream(syntax: str) -> bytes:
     return next(generate_frames(dcmread(io.BytesIO(valid(f"DICOM, {syntax}"))).PixelData, number_of_frames=1))
 
 
 def with_stream(syntax: str, stream: bytes) -> bytes:
-    """The valid file of one slice, but for its compressed pixels."""
-    return retagged(valid(f"DICOM, {syntax}"), PixelData=encapsulate([stream + b"\0" * (len(stream) % 2)]))
+    """The valid file of one slice, but for its compressed pixels, of which there are as many bytes."""
+    return valid(f"DICOM, {syntax}").replace(code_stream(syntax), stream)
 
 
 def code_streams(seed: int) -> Files:

@@ -8,24 +8,14 @@ import warnings
 
 import pydicom.config
 
-from .headers import Instance, read_instance
+from .display import read_stack
+from .files import read_instance
 from .pixels import is_risky
-from .series import bytes_of_stack, read_stack
-from .stacks import Stack, series_of, stacks_of
-from .subjects import NO_IMAGE
+from .series import Stack, series_of, stacks_of
+from .tags import NO_IMAGE, Instance, text
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 warnings.filterwarnings("ignore", module="pydicom")
 
-__all__ = [
-    "NO_IMAGE",
-    "Instance",
-    "Stack",
-    "bytes_of_stack",
-    "is_risky",
-    "read_instance",
-    "read_stack",
-    "series_of",
-    "stacks_of",
-]
+__all__ = ["NO_IMAGE", "Instance", "Stack", "is_risky", "read_instance", "read_stack", "series_of", "stacks_of", "text"]

@@ -2,7 +2,7 @@
 
 import re
 
-from .headers import Frame
+from .tags import Frame
 
 OTHERS = re.compile(  # diffusion, susceptibility, perfusion, function, vessels, localizers
     r"DWI|DIFF(USION)?\b|\bE?ADC\b|\bTRACE|EP2D|\bDTI|\bSWI|\bSWAN|T2 ?STAR|T2 ?\*|\bMEDIC\b|\bPERF(USION)?\b"

@@ -1,48 +1,37 @@
-"""Square pixels, and gray levels in 16 bits."""
+"""Gray levels in 16 bits: which values become black and white, and which were never measured."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
-from . import limits
-
-SQUARE = 0.01  # pixels whose sides differ by less count as square: no eye and no network sees 1 %
+WHITE = 65535  # of uint16: windowed 12-bit pixels keep all their levels
 DARKEST, BRIGHTEST = 0.1, 99.9  # percentiles of a volume without a window: a small bright lesion keeps its shades
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R 601)
-WHITE = 65535  # of uint16: windowed 12-bit pixels keep all their levels
 MUCH_BRIGHTER = 1000  # times the range of all other values: no tissue is
 CORNERS, LARGE, SEEN = 0.75, 0.1, 0.01  # shares: of corners that lie outside; of pixels outside; darker and brighter
 SAMPLE = 500_000  # values that percentiles are taken from
-PLAUSIBLE_MM = (0.01, 100.0)  # between pixels or slices of a head; other values are somebody's typing error
-
-
-def plausible(*lengths: float) -> bool:
-    """Whether distances in mm can be those of a scan; false for nan."""
-    return all(PLAUSIBLE_MM[0] <= length <= PLAUSIBLE_MM[1] for length in lengths)
-
-
-def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`pixels` (uint8, uint16 or float32) in another size, of the same type; antialiased where it shrinks."""
-    if pixels.shape == (height, width):
-        return np.ascontiguousarray(pixels)
-    scaled = Image.fromarray(pixels.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    scaled = np.asarray(scaled)
-    return scaled.round().astype(pixels.dtype) if pixels.dtype.kind == "u" else scaled
-
-
-def square_shape(shape: tuple[int, int], down: float, right: float) -> tuple[int, int]:
-    """(height, width) that makes pixels of `down` x `right` mm square, at the finer of the two."""
-    if abs(down - right) <= SQUARE * max(down, right):
-        return shape
-    finer = min(down, right)
-    return max(1, round(shape[0] * down / finer)), max(1, round(shape[1] * right / finer))
 
 
 def sample_of(values: np.ndarray, parts: int = 1) -> np.ndarray:
     """Evenly spread values of an array, float32: a `parts`-th of SAMPLE."""
     flat = values.reshape(-1)
     return flat[:: max(1, flat.size * parts // SAMPLE)].astype(np.float32)
+
+
+def gray_range(sample: np.ndarray) -> tuple[float, float]:
+    """Values that become black and white where no tag says it. `sample`: finite."""
+    low, high = np.percentile(sample, (DARKEST, BRIGHTEST))
+    if high <= low:  # one tiny bright spot
+        low, high = sample.min(), sample.max()
+    return float(low), float(high)
+
+
+def to_16_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map low..high to 0..WHITE, uint16; everything below is black, above white. All black if high <= low."""
+    if high <= low:
+        return np.zeros(values.shape, np.uint16)
+    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(WHITE / (high - low))
+    return np.clip(np.nan_to_num(scaled), 0, WHITE).round().astype(np.uint16)
 
 
 def is_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
@@ -54,14 +43,8 @@ def is_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
 
 
 def without_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
-    """`values` (float32, any shape) with background where no gray was measured: where a value `is_special`.
-
-    The background is the darkest gray that is left, 0 if none is. Values that are all gray come back as they are, not
-    copied.
-    """
+    """`values` (float32, any shape) with the darkest gray, or else 0, where a value `is_special`."""
     special = is_special(values, padding)
-    if not special.any():
-        return values
     darkest = values.min(where=~special, initial=np.inf)
     return np.where(special, darkest if np.isfinite(darkest) else np.float32(0), values)
 
@@ -77,14 +60,6 @@ def outside_of(slices: Sequence[np.ndarray], sample: np.ndarray) -> tuple[float,
     is_one = counts.max() >= CORNERS * len(corners) and (sample == outside).mean() >= LARGE
     has_darker = (sample < outside).mean() >= SEEN and (sample > outside).mean() >= SEEN
     return (outside,) if is_one and has_darker else ()
-
-
-def gray_range(sample: np.ndarray) -> tuple[float, float]:
-    """Values that become black and white where no tag says it. `sample`: finite."""
-    low, high = np.percentile(sample, (DARKEST, BRIGHTEST))
-    if high <= low:  # one tiny bright spot
-        low, high = sample.min(), sample.max()
-    return float(low), float(high)
 
 
 def sentinels(values: np.ndarray) -> tuple[float, ...]:
@@ -106,22 +81,3 @@ def sentinels(values: np.ndarray) -> tuple[float, ...]:
     if darkest < second and brightest - second > MUCH_BRIGHTER * (second - darkest):
         found.append(brightest)
     return tuple(found)
-
-
-def to_16_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map low..high to 0..WHITE, uint16; everything below is black, above white. All black if high <= low."""
-    if high <= low:
-        return np.zeros(values.shape, np.uint16)
-    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(WHITE / (high - low))
-    return np.clip(np.nan_to_num(scaled), 0, WHITE).round().astype(np.uint16)
-
-
-def fits(count: int, height: int, width: int) -> bool:
-    """Whether that many slices of that size are within the limits, and no stripes."""
-    longer, shorter = max(height, width), min(height, width)
-    return (
-        shorter >= limits.MIN_SIDE
-        and longer <= limits.MAX_ASPECT * shorter
-        and 0 < count <= limits.MAX_SLICES
-        and count * height * width <= limits.MAX_PIXELS_IN_ALL
-    )
