@@ -64,7 +64,7 @@ def predictions(scan, classifier):
 def expect_slice(page, index, scan, predictions):
     """Wait until number, card and picture are of the slice `index`."""
     number = f"Slice {index + 1} of {len(scan.slices)}"
-    expect(page.locator(".navigator .caption b")).to_have_text(number, timeout=WAIT)
+    expect(page.locator(".viewer .caption b")).to_have_text(number, timeout=WAIT)
     card = page.locator("#details .verdict", has_text=number)
     sentence = report.sentence(predictions[index])
     said = cards.finding(sentence) if predictions[index].status == "refused" else sentence
@@ -121,7 +121,7 @@ def test_the_slider_stands_below_the_column_of_its_slice(visit, app_server, nift
     chart, slider = page.locator(".chart"), page.get_by_role("slider", name="Slice")
     for key, index in (("Home", 0), ("End", COUNT - 1)):
         slider.press(key)
-        cursor, whole, track = (page.locator(at).bounding_box() for at in (".cursor", ".chart", ".navigator input"))
+        cursor, whole, track = (page.locator(at).bounding_box() for at in (".cursor", ".chart", ".viewer input"))
         thumb = track["x"] + 11 if index == 0 else track["x"] + track["width"] - 11
         middle = whole["x"] + (index + 0.5) / COUNT * whole["width"]
         assert cursor["x"] + cursor["width"] / 2 == pytest.approx(middle, abs=1.5)
@@ -196,7 +196,7 @@ def test_a_zipped_dicom_series_is_one_volume(visit, app_server, head, tmp_path):
     answer(page, "study.zip")
     expect(page.locator("#verdict .brain")).to_contain_text("14 slices")
     expect(page.locator("#verdict .brain")).to_contain_text("DICOM series")
-    expect(page.locator(".navigator")).to_be_visible()
+    expect(page.locator(".viewer")).to_be_visible()
 
 
 def test_a_drag_along_the_chart_ends_where_the_finger_does(visit, app_server, nifti_file, scan, predictions):
