@@ -147,8 +147,9 @@ def answer(found: Sequence[scans.Scan | scans.Unreadable], session: str, asked: 
     made = Answer(number=asked.number)  # shown only when it is complete
     yield from while_shown(session, waiting, _classify(found, made))
     if len(made.cases) == len(found):  # else there is no model, or nobody waits any more
-        new, show = (made.open(0), views.case) if len(found) == 1 else (Selection(made), views.all_cases)
-        yield from turn(session, waiting, new, show)
+        is_one = len(found) == 1
+        new = made.open(0) if is_one else Selection(made)
+        yield from turn(session, waiting, new, views.case if is_one else views.all_cases)
 
 
 def _classify(found: Sequence[scans.Scan | scans.Unreadable], made: Answer) -> Iterator[dict]:
@@ -270,7 +271,8 @@ def html(name: str, *scripts: str, **options) -> gr.HTML:
 
 GALLERY = {"show_label": False, "type": "filepath", "format": "png", "columns": 3, "height": "auto", "buttons": []}
 GALLERY |= {"object_fit": "cover", "allow_preview": False, "interactive": False}
-LINKS = {"names": examples.NAMES, "no_such_example": texts.NO_SUCH_EXAMPLE}
+DROP_ZONE = {"limit": scans.MAX_BYTES, "too_large": texts.TOO_LARGE}
+DROP_ZONE |= {"names": examples.NAMES, "no_such_example": texts.NO_SUCH_EXAMPLE}
 parts: dict[str, gr.blocks.Block] = {}  # of an answer, by the names that views.py uses
 
 with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS)) as blocks:
@@ -280,8 +282,7 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
         with gr.Tab("Scan"), gr.Row(elem_id="columns"):
             with gr.Column(scale=3, min_width=300):
                 upload = gr.File(label="Brain MRI", file_count="multiple", height=150, elem_id="upload")
-                limits = {"limit": scans.MAX_BYTES, "too_large": texts.TOO_LARGE}
-                parts["problem"] = html("problem", "dropzone", "links", **limits, **LINKS)
+                parts["problem"] = html("problem", "dropzone", "links", **DROP_ZONE)
                 gr.HTML(texts.HINT, apply_default_css=False)
                 gr.HTML(texts.EXAMPLES_HEADING)
                 gallery = gr.Gallery(examples.pictures(), label="Examples", elem_id="examples", **GALLERY)
@@ -292,10 +293,8 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
                     parts["batch"] = html("batch", "batch", elem_classes=[views.AWAY])
                     parts["verdict"] = html("verdict")
                     parts["plane"] = gr.Radio(visible=False, show_label=False, container=False, elem_id="plane")
-                    shown_at = {"html_template": slice_viewer.TEMPLATE, "visible": False}
-                    parts["viewer"] = html("viewer", "slice_viewer", value=1, **slice_viewer.EMPTY, **shown_at)
-                    drawn = {"html_template": pictures.TEMPLATE, "visible": False}
-                    parts["pictures"] = html("pictures", "pictures", **pictures.EMPTY, **drawn)
+                    parts["viewer"] = html("viewer", "slice_viewer", visible=False, **slice_viewer.EMPTY)
+                    parts["pictures"] = html("pictures", "pictures", visible=False, **pictures.EMPTY)
                     parts["details"] = html("details", visible=False)
                     with gr.Row(elem_id="save"):
                         saved = {"html_template": case_report.TEMPLATE, "visible": False}
@@ -317,8 +316,7 @@ with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(SWEEP_S
         asked.then(js=(PAGE / "scroll.js").read_text(), api_visibility="private")
     position = [parts["viewer"], parts["plane"]]
     parts["plane"].input(show_plane, parts["plane"], whole, **by_model, **last)
-    of_slice = [parts["verdict"], parts["pictures"], parts["details"]]
-    parts["viewer"].change(show_slice, position, of_slice, queue=False, **last)
+    parts["viewer"].change(show_slice, position, [parts["pictures"], parts["details"]], queue=False, **last)
     parts["report"].select(make_report, position, parts["report"], **quiet)
     blocks.load(show_weights, None, [weights, about_model], queue=False, **quiet)
     blocks.unload(forget)

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from model.classifier import TumorClassifier
     from model.serving import Origin
 
-TEMPLATE = str(macros("case_report").component())
-
 WIDTH, MARGIN, GAP = 1240, 60, 28  # pixels, as all that follow: a sheet of paper at 150 to the inch
 INNER = WIDTH - 2 * MARGIN
 COLUMN = (INNER - GAP) // 2
@@ -43,12 +42,13 @@ STATUSES = {  # title, color, and a tint of that
     "doubtful": ("Doubtful: read with care", "#b45309", "#fff8e8"),
     "refused": ("Refused: no answer", "#b91c1c", "#fef3f2"),
 }
+TEMPLATE = str(macros("case_report").component())
 # The page's own type has all characters that are needed; Pillow's has neither bold nor a dash.
 FONTS = Path(find_spec("gradio").origin).parent / "templates/frontend/static/fonts/SourceSansPro"
 
 
 def state(status: str = "", picture: bytes = b"") -> dict:
-    """Properties for `TEMPLATE`: the text beside the buttons, and the PNG to save, if any."""
+    """Properties of the buttons' component: the text beside them, and the PNG to save, if any."""
     value = pictures.data_uri(picture, "image/png") if picture else ""
     return {"value": value, "status": status, "waiting": "Drawing the picture …"}
 
@@ -66,14 +66,12 @@ def png(
         to show, from 0, by default the most suspicious; `shown`, that slice as the page shows it (uint8), by default
         windowed by itself; `origin` of the classifier's weights, if known, for the repository and its commit.
     Returns: a PNG file, 8-bit RGB, `WIDTH` pixels wide. The same arguments give the same bytes.
-    Raises: ValueError if the case has no answer (unreadable, failed), or no slice `index`.
+    Raises: ValueError if the case has no answer (unreadable, failed).
     """
     if not case.predictions:
         raise ValueError("There is no report of a file that could not be answered.")
     if index is None:
         index = next(iter(case.study.suspicious if case.study else ()), len(case.predictions) // 2)
-    if not 0 <= index < len(case.predictions):
-        raise ValueError(f"There is no slice {index + 1} among {len(case.predictions)}.")
     parts = [_header(case), _verdict(case), _figures(case, index, case.scan.slices[index] if shown is None else shown)]
     parts += [_along(case, index, classifier.threshold)] if case.study else []
     parts += [_panels(panels.of_case(case, classifier.config)), _footer(classifier, origin)]
@@ -92,7 +90,7 @@ def text(words: str, width: int, size: int = BODY, bold: bool = False, ink: str 
         lines.append(words[:end])
         words = words[end:].lstrip(" ")
     height = round(LEADING * size)
-    image = Image.new("RGB", (int(max(map(font.getlength, lines))) + 1, height * len(lines)), ground)
+    image = Image.new("RGB", (ceil(max(*map(font.getlength, lines), 1)), height * len(lines)), ground)
     for row, line in enumerate(lines):
         ImageDraw.Draw(image).text((0, row * height), line, ink, font)
     return image

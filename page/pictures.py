@@ -18,12 +18,11 @@ PREVIEW = {"format": "JPEG", "quality": 80}  # a thumbnail is for finding a slic
 
 html = macros("pictures")
 SLICE = str(html.slice)
-TEMPLATE = f"${{value.replaceAll('{SLICE}', `src=\"${{slice}}\"`)}}"
-EMPTY = {"value": "", "slice": ""}
+EMPTY = {"html_template": f"${{value.replaceAll('{SLICE}', `src=\"${{slice}}\"`)}}", "value": "", "slice": ""}
 
 
 def figures(pixels: np.ndarray, prediction: Prediction | None = None, of_volume: str = "") -> dict:
-    """What `TEMPLATE` shows: a slice and, beside it, the same with the evidence of each tumor to choose from.
+    """Properties of the component: a slice and, beside it, the same with the evidence of each tumor to choose from.
 
     The likeliest tumor's evidence is chosen if a tumor is detected, else none. A refused slice has no evidence, and
     before there is an answer there is no second figure. `of_volume`: the position in a volume, as "Slice 2 of 24".

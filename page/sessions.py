@@ -208,12 +208,6 @@ class Sessions:
             while self._held and next(iter(self._held.values()))[0] < oldest:
                 self._held.popitem(last=False)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the pixels of all sessions take."""
-        with self._lock:
-            return sum(selection.nbytes for _, selection in self._held.values())
-
     def _use(self, session: str, selection: Selection) -> None:
         self._held[session] = (monotonic(), selection)
         self._held.move_to_end(session)

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from .sessions import View
 
 THUMBNAIL = 160  # pixels: sharp on a phone's screen
-EMPTY = {"count": 1, "captions": [""], "chart": "", "below": ""}
 
 html = macros("slice_viewer")
-TEMPLATE = str(html.component())
+EMPTY = {"html_template": str(html.component()), "value": 1, "count": 1, "captions": [""], "chart": "", "below": ""}
 
 
 def properties(view: "View", threshold: float) -> dict:
-    """What `TEMPLATE` shows of a volume, but for its `value`; `threshold`, the operating point of slices."""
+    """A volume as properties of the component, but for its `value`; `threshold`, the operating point of slices."""
     predictions = view.case.predictions
     suspects = [
         (index + 1, thumbnail(view.pictures[index], THUMBNAIL), predictions[index])
