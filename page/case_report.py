@@ -9,7 +9,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,13 +83,13 @@ def text(words: str, width: int, size: int = BODY, bold: bool = False, ink: str 
     """Words in lines of at most `width` pixels; the picture is as wide as the longest of them."""
     font, lines, words = _font(size, bold), [], words.replace(" %", "\N{NO-BREAK SPACE}%")
     while words or not lines:
-        end = bisect_right(range(1, len(words) + 1), width, key=lambda end: font.getlength(words[:end])) or 1
+        end = bisect_right(range(1, len(words) + 1), width - 1, key=lambda end: font.getlength(words[:end])) or 1
         if end < len(words) and " " in words[1 : end + 1]:  # else a word that is longer than a line
             end = words.rindex(" ", 1, end + 1)
         lines.append(words[:end])
         words = words[end:].lstrip(" ")
     height = round(LEADING * size)
-    image = Image.new("RGB", (ceil(max(*map(font.getlength, lines), 1)), height * len(lines)), ground)
+    image = Image.new("RGB", (int(max(map(font.getlength, lines))) + 1, height * len(lines)), ground)
     for row, line in enumerate(lines):
         ImageDraw.Draw(image).text((0, row * height), line, ink, font)
     return image

@@ -1,4 +1,4 @@
-"""What the page's components show in each of its states: changes by the component's name; and how Gradio's own look.
+"""What the page's components show in each of its states: changes by the component's name, and the theme.
 
 A state is the whole of what is shown: what it does not name is hidden.
 """
