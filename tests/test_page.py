@@ -174,6 +174,7 @@ def test_of_uploads_and_of_clicks_in_a_row_the_last_one_has_the_last_word(visit,
 
     page = visit(app_server)
     upload(page, examples.FOLDER / VOLUME)
+    page.locator("#verdict .verdict", has_text=VOLUME).wait_for()  # it is read, and perhaps not answered yet
     upload(page, head_file)
     settled_answer(head_file)
     for k in (0, 1, 2):

@@ -23,7 +23,7 @@ pytestmark = needs_chromium
 
 
 def send(page, event, name, size=0):
-    page.wait_for_selector("#upload button")
+    page.wait_for_selector("#upload button", state="attached")
     page.evaluate(SEND, [event, name, size, base64.b64encode(EXAMPLE.read_bytes()).decode()])
 
 
