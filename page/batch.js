@@ -1,13 +1,13 @@
-// Many scans: a click on a scan opens it, a click on a column's name sorts by it, a second one the other way around.
+// Many scans: a click on a scan opens it, a click on a column's name sorts by it, a second one in reverse.
 const sortBy = (header) => {
   const column = header.cellIndex;
-  const way = header.ariaSort === "ascending" ? -1 : 1;
+  const order = header.ariaSort === "ascending" ? -1 : 1;
   for (const other of header.parentElement.cells) if (other.ariaSort) other.ariaSort = "none";
-  header.ariaSort = way === 1 ? "ascending" : "descending";
+  header.ariaSort = order === 1 ? "ascending" : "descending";
   const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent;
   const compare = (a, b) => (a - b) || (isNaN(a - b) ? a.localeCompare(b, undefined, {numeric: true}) : 0);
   const body = element.querySelector("tbody");
-  const rows = [...body.rows].sort((a, b) => way * compare(key(a), key(b)));
+  const rows = [...body.rows].sort((a, b) => order * compare(key(a), key(b)));
   body.append(...rows);
 };
 element.addEventListener("click", (event) => {

@@ -1,8 +1,8 @@
 // A picture of the case is asked for, and saved as it arrives. Paper is the browser's: print.html.
 element.addEventListener("click", (event) => {
   if (event.target.closest(".print")) window.print();
-  if (!event.target.closest(".save") || props.said === props.waiting) return;
-  props.said = props.waiting;
+  if (!event.target.closest(".save") || props.status === props.waiting) return;
+  props.status = props.waiting;
   trigger("select");
 });
 watch("value", () => {

@@ -1,10 +1,11 @@
 """One picture of a case, to keep or to send on: verdict, slice and evidence, and what the answer rests on.
 
-It says what the page says, and nothing about whose scan it is: no file name, no tag. For paper and PDF the browser
-prints the page itself, as print.html has it.
+It says what the page says and nothing about the patient: no file name, no tag. For paper and PDF the browser prints the
+page itself, as print.html has it.
 """
 
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -12,23 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.Image import Image as Picture
 
 from model import CLASSES, DISPLAY_NAMES, overlay, report
 from model.wording import many, percent
 
-from . import cards, inline, navigator, panels, texts
+from . import TUMORS, macros, panels, pictures, slice_viewer, texts
 
 if TYPE_CHECKING:
     from model.cases import Case
     from model.classifier import TumorClassifier
     from model.serving import Origin
-
-NOT_MADE = "The picture could not be made. The server's log says why."
-TEMPLATE = f"""<div class="report"><span>Report without the file's name:</span>
-<button type="button" class="print">Print or PDF</button><button type="button" class="save">PNG</button>
-<span role="status">${{said}}</span></div><p class="printed">{texts.NOTICE}. {texts.DISCLAIMER}</p>"""
 
 WIDTH, MARGIN, GAP = 1240, 60, 28  # pixels, as all that follow: a sheet of paper at 150 to the inch
 INNER = WIDTH - 2 * MARGIN
@@ -40,19 +36,20 @@ LEADING = 1.3  # line height of a size
 RULER_MM = 50  # as long as a large tumor
 WHITE, INK, QUIET, LINE, FAINT, NOTICE = "white", "#16202e", "#526077", "#ccd5df", "#eef2f6", ("#78350f", "#fef3c7")
 COLORS = dict(zip(CLASSES, ("#c2570c", "#0072b2", "#6b1d5c", QUIET), strict=True))  # as on the page
-STATUSES = {  # what is said of it, in which color, and a tint of that
+STATUSES = {  # title, color, and a tint of that
     "accepted": ("Accepted", "#0f766e", "#effaf7"),
     "doubtful": ("Doubtful: read with care", "#b45309", "#fff8e8"),
     "refused": ("Refused: no answer", "#b91c1c", "#fef3f2"),
 }
-# The page's own type has all characters of its sentences; Pillow's has neither bold nor a dash.
+TEMPLATE = str(macros("case_report").component())
+# The page's own type has all characters that are needed; Pillow's has neither bold nor a dash.
 FONTS = Path(find_spec("gradio").origin).parent / "templates/frontend/static/fonts/SourceSansPro"
 
 
-def state(said: str = "", picture: bytes = b"") -> dict:
-    """What the browser is to have: what to read beside the buttons, and the PNG to save, if any."""
-    value = inline.address(picture, "image/png") if picture else ""
-    return {"value": value, "said": said, "waiting": "Drawing the picture …"}
+def state(status: str = "", picture: bytes = b"") -> dict:
+    """Properties of the buttons' component: the text beside them, and the PNG to save, if any."""
+    value = pictures.data_uri(picture, "image/png") if picture else ""
+    return {"value": value, "status": status, "waiting": "Drawing the picture …"}
 
 
 def png(
@@ -62,26 +59,21 @@ def png(
     shown: np.ndarray | None = None,
     origin: "Origin | None" = None,
 ) -> bytes:
-    """The picture of a case that has an answer, a refusal included.
+    """The picture of a case that has an answer, or was refused.
 
-    Args: `case` as `model.cases.classify` yields it, in the plane that it was taken in: a volume's verdict is of that
-        plane; `classifier`, the one that answered it; `index` of the slice to show, from 0, by default a volume's most
-        suspicious one; `shown`, that slice as the page shows it (uint8, under the volume's window), by default windowed
-        by itself; `origin` of the classifier's weights, where it is known, for the repository and its commit.
-    Returns: a PNG file, 8-bit RGB, `WIDTH` pixels wide and as high as what it says. The same arguments give the same
-        bytes: the only date in it is `case.answered`.
-    Raises: ValueError if the case has no answer (unreadable, failed), or no slice `index`.
+    Args: `case` in the plane of its scan, which its verdict is of; `classifier` that answered it; `index` of the slice
+        to show, from 0, by default the most suspicious; `shown`, that slice as the page shows it (uint8), by default
+        windowed by itself; `origin` of the classifier's weights, if known, for the repository and its commit.
+    Returns: a PNG file, 8-bit RGB, `WIDTH` pixels wide. The same arguments give the same bytes.
+    Raises: ValueError if the case has no answer (unreadable, failed).
     """
     if not case.predictions:
         raise ValueError("There is no report of a file that could not be answered.")
     if index is None:
-        suspicious = case.study.suspicious if case.study else ()
-        index = suspicious[0] if suspicious else len(case.predictions) // 2
-    if not 0 <= index < len(case.predictions):
-        raise ValueError(f"There is no slice {index + 1} among {len(case.predictions)}.")
+        index = next(iter(case.study.suspicious if case.study else ()), len(case.predictions) // 2)
     parts = [_header(case), _verdict(case), _figures(case, index, case.scan.slices[index] if shown is None else shown)]
     parts += [_along(case, index, classifier.threshold)] if case.study else []
-    parts += [_panels(case, classifier), _footer(classifier, origin)]
+    parts += [_panels(panels.of_case(case, classifier.config)), _footer(classifier, origin)]
     file = io.BytesIO()
     ImageOps.expand(stacked(parts, GAP), MARGIN, WHITE).save(file, "PNG")
     return file.getvalue()
@@ -89,17 +81,14 @@ def png(
 
 def text(words: str, width: int, size: int = BODY, bold: bool = False, ink: str = INK, ground: str = WHITE) -> Picture:
     """Words in lines of at most `width` pixels; the picture is as wide as the longest of them."""
-    font, lines, line = _font(size, bold), [], ""
-    for word in words.replace(" %", "\N{NO-BREAK SPACE}%").split(" "):
-        if line and font.getlength(f"{line} {word}") > width:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}" if line else word
-        while len(line) > 1 and font.getlength(line) > width:  # a word that is longer than a line
-            end = max((end for end in range(1, len(line)) if font.getlength(line[:end]) <= width), default=1)
-            lines.append(line[:end])
-            line = line[end:]
-    lines, height = [*lines, line], round(LEADING * size)
+    font, lines, words = _font(size, bold), [], words.replace(" %", "\N{NO-BREAK SPACE}%")
+    while words or not lines:
+        end = bisect_right(range(1, len(words) + 1), width - 1, key=lambda end: font.getlength(words[:end])) or 1
+        if end < len(words) and " " in words[1 : end + 1]:  # else a word that is longer than a line
+            end = words.rindex(" ", 1, end + 1)
+        lines.append(words[:end])
+        words = words[end:].lstrip(" ")
+    height = round(LEADING * size)
     image = Image.new("RGB", (int(max(map(font.getlength, lines))) + 1, height * len(lines)), ground)
     for row, line in enumerate(lines):
         ImageDraw.Draw(image).text((0, row * height), line, ink, font)
@@ -134,11 +123,11 @@ def beside(*placed: tuple[int, Picture]) -> Picture:
 def _header(case: "Case") -> Picture:
     notice = ImageOps.expand(text(texts.NOTICE, INNER, SMALL, True, *NOTICE), 8, NOTICE[1])
     title = beside((0, text(texts.TITLE, INNER, TITLE, True)), (INNER - notice.width, notice))
-    return stacked([title, text(cards.answered(case), INNER, ink=QUIET)])
+    return stacked([title, text(panels.answered(case), INNER, ink=QUIET)])
 
 
 def _verdict(case: "Case") -> Picture:
-    """The answer in a sentence, and why to doubt it; of a refused case the reason alone. In the color of its status."""
+    """The answer in a sentence, and why to doubt it, in the color of its status."""
     (status, tone, tint), sentence, width = STATUSES[case.status], report.said_of(case.verdict), INNER - 2 * GAP
     lines = [text(status, width, BODY, True, tone, tint), text(sentence, width, VERDICT, True, ground=tint)]
     lines += [text(case.reason, width, ink=QUIET, ground=tint)] if case.reason not in ("", sentence) else []
@@ -150,7 +139,7 @@ def _verdict(case: "Case") -> Picture:
 
 
 def _figures(case: "Case", index: int, pixels: np.ndarray) -> Picture:
-    """The slice, and the evidence on it if a tumor is seen in it, else why there is none."""
+    """The slice, and the evidence on it if a tumor is detected in it, else why there is none."""
     prediction, frame = case.predictions[index], (COLUMN, COLUMN)
     plain = ImageOps.pad(Image.fromarray(overlay.picture(pixels)).convert("RGB"), frame)
     if case.scan.spacing and (length := RULER_MM / case.scan.spacing[1] / max(pixels.shape) * COLUMN) < COLUMN / 2:
@@ -162,11 +151,12 @@ def _figures(case: "Case", index: int, pixels: np.ndarray) -> Picture:
         title = text(f"Evidence of {DISPLAY_NAMES[prediction.likeliest_tumor]}", COLUMN, bold=True)
         right = stacked([drawn, title, _legend()], 4)
     else:
-        why = text(texts.NO_MAP if prediction.status == "refused" else texts.NO_TUMOR_SEEN, COLUMN, ground=FAINT)
+        why = text(texts.NO_MAP if prediction.status == "refused" else texts.NO_TUMOR_DETECTED, COLUMN, ground=FAINT)
         right = Image.new("RGB", frame, FAINT)
         right.paste(why, ((COLUMN - why.width) // 2, (COLUMN - why.height) // 2))
-    title = f"Slice {index + 1} of {len(case.predictions)}: {navigator.said(prediction)}" if case.study else "Slice"
-    return beside((0, stacked([plain, text(title, COLUMN, bold=True)], 4)), (COLUMN + GAP, right))
+    position = f"Slice {index + 1} of {len(case.predictions)}: {slice_viewer.caption(prediction)}"
+    title = text(position if case.study else "Slice", COLUMN, bold=True)
+    return beside((0, stacked([plain, title], 4)), (COLUMN + GAP, right))
 
 
 def _legend() -> Picture:
@@ -177,47 +167,40 @@ def _legend() -> Picture:
 
 
 def _along(case: "Case", index: int, threshold: float) -> Picture:
-    """Each slice a column with the probabilities of the tumors stacked in it, a refused one gray; the shown one marked.
-
-    What is left above the stack is the probability of no tumor, and the dashed line the slices' operating point.
-    """
-    predictions, tumors, width = case.predictions, navigator.TUMORS, INNER - AXIS
-    tops = np.cumsum([[made.probabilities[name] for made in predictions] for name in tumors], axis=0)
-    levels = 1 - (np.arange(PLOT) + 0.5) / PLOT  # of the rows of the chart
-    kinds = (levels[:, None] >= tops[:, None]).sum(axis=0)  # which of the tumors, or what is above them
-    kinds[:, [made.status == "refused" for made in predictions]] = len(tumors) + 1
-    palette = [ImageColor.getrgb(color) for color in (*map(COLORS.get, tumors), FAINT, LINE)]
-    chart = Image.fromarray(np.array(palette, np.uint8)[kinds]).resize((width, PLOT), Image.Resampling.NEAREST)
-    draw, at = ImageDraw.Draw(chart), (index + 0.5) * width / len(predictions)
+    """The chart of the slice viewer: a refused slice is gray, the shown one marked, the operating point dashed."""
+    count, width = len(case.predictions), INNER - AXIS
+    chart = Image.new("RGB", (width, PLOT), FAINT)
+    draw, at, line = ImageDraw.Draw(chart), (index + 0.5) * width / count, (1 - threshold) * PLOT
+    sums = slice_viewer.stacked(case.predictions)
+    for column, made in enumerate(case.predictions):
+        left = round(column * width / count)
+        right = max(left, round((column + 1) * width / count) - 1)
+        if made.status == "refused":
+            draw.rectangle((left, 0, right, PLOT), LINE)
+        for tumor, top in list(zip(TUMORS, sums[:, column], strict=True))[::-1]:  # each covers what is below it
+            draw.rectangle((left, round((1 - top) * PLOT), right, PLOT), COLORS[tumor])
     for left in range(0, width, 10):
-        draw.line((left, (1 - threshold) * PLOT, left + 5, (1 - threshold) * PLOT), INK)
+        draw.line((left, line, left + 5, line), INK)
     draw.rectangle((at - 3, 0, at + 3, PLOT), WHITE)
     draw.rectangle((at - 1, 0, at + 1, PLOT), INK)
     axis = stacked([text(words, AXIS, SMALL, ink=QUIET) for words in ("100 %", "0")], PLOT - 2 * round(LEADING * SMALL))
-    heading = f"Probability of a tumor along the {many(len(predictions), 'slice')}; the line marks slice {index + 1}"
-    named = [(DISPLAY_NAMES[name], COLORS[name]) for name in tumors]
-    seen = f"dashed: from {percent(threshold)} on a tumor counts as seen"
+    heading = f"Probability of a tumor along the {many(count, 'slice')}; the line marks slice {index + 1}"
+    dashed = f"dashed: a tumor counts as detected from {percent(threshold)}"
     key, left = [], AXIS
-    for words, ink in [*named, ("gray: refused", QUIET), (seen, QUIET)]:
+    named = [(DISPLAY_NAMES[name], COLORS[name]) for name in TUMORS]
+    for words, ink in [*named, ("gray: refused", QUIET), (dashed, QUIET)]:
         key.append((left, text(words, INNER, SMALL, ink != QUIET, ink)))
         left += key[-1][1].width + GAP
     return stacked([text(heading, INNER, bold=True), beside((0, axis), (AXIS, chart)), beside(*key)], 6)
 
 
-def _panels(case: "Case", classifier: "TumorClassifier") -> Picture:
-    """Is this a brain MRI, and the classification; of a refused case nothing is classified."""
-    prediction, config, is_refused = case.predictions[0], classifier.config, case.status == "refused"
-    if case.study:
-        facts = cards.study_facts(case, config)
-        judged, answer = ([fact for fact in facts if fact[0] == name] for name in ("Slices", "Tumor"))
-    else:
-        says = "" if is_refused else prediction.about_slice or texts.LIKE_TRAINING
-        status = ("Status", panels.status_of_input(prediction).capitalize(), says)
-        judged = [status, *panels.measured(prediction, config["refusal"])]
-        answer = [] if is_refused else panels.certainty(prediction, config)
-    what = text(texts.NO_CLASSIFICATION, COLUMN) if is_refused else _bars(case.verdict.probabilities)
-    left = [text(texts.BRAIN, COLUMN, HEADING, True), *map(_fact, judged)]
-    right = [text(texts.CLASSIFICATION, COLUMN, HEADING, True), what, *map(_fact, answer)]
+def _panels(shown: panels.Panels) -> Picture:
+    """Is this a brain MRI, and the classification; a refused case is not classified."""
+    refused = shown.status == "refused"
+    status = ("Status", shown.status.capitalize(), "" if refused else shown.status_text)
+    what = text(texts.NO_CLASSIFICATION, COLUMN) if refused else _bars(shown.probabilities)
+    left = [text(texts.BRAIN, COLUMN, HEADING, True), *map(_fact, [status, *shown.input_facts])]
+    right = [text(texts.CLASSIFICATION, COLUMN, HEADING, True), what, *map(_fact, shown.facts)]
     return beside((0, stacked(left, 10)), (COLUMN + GAP, stacked(right, 10)))
 
 
@@ -241,7 +224,7 @@ def _fact(fact: panels.Fact) -> Picture:
 
 
 def _footer(classifier: "TumorClassifier", origin: "Origin | None") -> Picture:
-    """Which weights answered, and what this picture is not."""
+    """Which weights answered, and the disclaimer."""
     name, trained = classifier.config["name"], classifier.config.get("trained")
     parts = [f"Weights {classifier.version}"]
     if origin and origin.name != name:  # a repository on the Hub; a folder's revision stands in the version

@@ -1,4 +1,4 @@
-"""The examples that a visitor clicks first: files drawn by a program, with a picture and a caption each."""
+"""The examples that a visitor clicks first: files drawn by a program, each with a picture and a caption."""
 
 from functools import cache
 from pathlib import Path
@@ -28,14 +28,14 @@ def picture_of(example: Path) -> Path:
 
 
 def caption(example: Path) -> str:
-    """glioma_axial_t1c.png -> Glioma axial T1C+"""
+    """glioma_axial_t1c.png -> Glioma axial T1C+."""
     words = " ".join(SPELLED.get(word, word) for word in example.name.split(".")[0].split("_"))
     return words[0].upper() + words[1:]
 
 
 @cache
 def scan(number: int) -> scans.Scan:
-    """An example as it was read once: our own file, for which nobody has to wait behind other people's uploads."""
+    """An example, read once: a file of our own, which need not wait behind other people's uploads."""
     return scans.read(FILES[number])
 
 

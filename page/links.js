@@ -1,5 +1,5 @@
-// The address says what is open, so that a copied one opens it again: ?tab=about, ?example=NAME. After dropzone.js.
-const say = (query) => history.replaceState(history.state, "", location.pathname + query);
+// The address holds what is open, so that a copied one opens it again: ?tab=about, ?example=NAME. After dropzone.js.
+const setQuery = (query) => history.replaceState(history.state, "", location.pathname + query);
 const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
 const examples = () => [...document.querySelectorAll("#examples .grid-container button")];
 const asked = new URLSearchParams(location.search);
@@ -18,8 +18,8 @@ else if (asked.get("tab") === "about" || asked.has("example")) {
 }
 document.addEventListener("click", (event) => {
   const tab = event.target.closest("#tabs [role=tab]"), example = event.target.closest("#examples .grid-container button");
-  if (tab) say(tab === tabs().at(-1) ? "?tab=about" : "");
-  if (example) say(`?example=${props.names[examples().indexOf(example)]}`);
+  if (tab) setQuery(tab === tabs().at(-1) ? "?tab=about" : "");
+  if (example) setQuery(`?example=${props.names[examples().indexOf(example)]}`);
 });
 for (const sent of ["change", "drop"])
-  document.addEventListener(sent, (event) => { if (zone()?.contains(event.target)) say(""); }, true);
+  document.addEventListener(sent, (event) => { if (zone()?.contains(event.target)) setQuery(""); }, true);

@@ -1,116 +1,119 @@
-"""The panels of an answer as HTML: is this a brain MRI, and the classification, of a slice or of a volume's study.
+"""What an answer rests on: is this a brain MRI, what is it classified as, and how far each of the two can be trusted.
 
-The third panel, where the evidence lies, is page/pictures.py.
+The page shows it as panels (panels.html), the report draws it (case_report.py). Where the evidence lies: pictures.py.
 """
 
-import html
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from model import DISPLAY_NAMES, report
+from model import report
 from model.prediction import BLANK, Prediction
 from model.wording import many, percent
 
-from . import cards, texts
+from . import macros, texts
 
 if TYPE_CHECKING:
     from model.cases import Case
+    from model.study import Study
 
 Fact = tuple[str, str, str]  # what, answer, what that answer is worth
 
-SKELETON = (  # as `_both` builds it: the browser then changes what is there, and moves nothing
-    f'<div class="panels skeleton"><section class="panel brain"><h3>{texts.BRAIN}</h3><i></i><i></i><i></i></section>'
-    f'<section class="panel classification"><h3>{texts.CLASSIFICATION}</h3><i></i><i></i><i></i><i></i></section></div>'
-)
+html = macros("panels")
 
 
-def of_slice(prediction: Prediction, config: dict, notes: Sequence[str] = (), below: str = "") -> str:
-    """The two panels of one slice; `config` of the artifact, `notes` on its file, `below` the classification."""
-    status = status_of_input(prediction)
-    says = cards.remedy(prediction.about_slice) if status == "refused" else prediction.about_slice
-    facts = measured(prediction, config["refusal"]) + [("Note", note, "") for note in notes]
-    judged = _status(status, says or texts.LIKE_TRAINING) + _facts(facts)
-    if status == "refused":
-        return _both(judged, f"<p>{texts.NO_CLASSIFICATION}</p>" + below)
-    doubt = _doubt("" if len(prediction.prediction_set) > 1 else prediction.about_answer)
-    return _both(judged, doubt + bars(prediction.probabilities) + _facts(certainty(prediction, config)) + below)
+@dataclass(frozen=True)
+class Panels:
+    """The two panels of a slice, or of a volume as a whole."""
+
+    status: str  # of the input, whatever the answer: accepted, doubtful or refused
+    status_text: str
+    input_facts: list[Fact]
+    probabilities: dict[str, float] = field(default_factory=dict)  # by class, calibrated; empty if refused
+    doubt: str = ""  # about the answer
+    facts: list[Fact] = field(default_factory=list)  # how sure the answer is
 
 
-def of_study(case: "Case", config: dict, below: str = "") -> str:
-    """The two panels of a volume as a whole."""
-    study = case.study
-    doubts = [made.about_slice for made in case.predictions if status_of_input(made) == "doubtful"]
-    strange = len(doubts)
-    status = "refused" if not study.n_judged else "doubtful" if strange > study.n_judged / 2 else "accepted"
-    says = {"refused": cards.remedy(study.reason), "accepted": texts.SLICES_LIKE_TRAINING}.get(status) or doubts[0]
-    facts = cards.study_facts(case, config)
-    tumor = [fact for fact in facts if fact[0] == "Tumor"]
-    others = [fact for fact in facts if fact[0] != "Tumor"]
-    if strange:
-        others.append(("Unlike", f"{strange} of {many(study.n_judged, 'slice')}", "differ from those of training"))
-    judged = _status(status, says) + _facts(others)
-    if status == "refused":
-        return _both(judged, f"<p>{texts.NO_CLASSIFICATION}</p>" + below)
-    return _both(judged, _doubt(study.reason) + bars(study.probabilities) + _facts(tumor) + below)
+def of_case(case: "Case", config: dict, notes: Sequence[str] = ()) -> Panels:
+    """The panels of a case that was answered; `config` of the artifact, `notes` on its file."""
+    return of_study(case, config, notes) if case.study else of_slice(case.predictions[0], config, notes)
 
 
-def status_of_input(prediction: Prediction) -> str:
-    """Of the slice as an input, whatever the answer: accepted, doubtful or refused."""
+def of_slice(prediction: Prediction, config: dict, notes: Sequence[str] = ()) -> Panels:
+    """The panels of one slice."""
+    facts = _measured(prediction, config["refusal"]) + _notes(notes)
     if prediction.status == "refused":
-        return "refused"
-    return "doubtful" if prediction.about_slice else "accepted"
-
-
-def certainty(prediction: Prediction, config: dict) -> list[Fact]:
-    """Whether a tumor is seen at the operating point, and which classes cannot be excluded; not of what was refused."""
+        return Panels("refused", remedy(prediction.about_slice), facts)
     tumor, (what, possible, worth) = report.certainty(prediction, config)
     is_open = len(prediction.prediction_set) > 1
-    return [tumor, (what, f"{possible}: the model cannot tell" if is_open else f"{possible} alone", worth)]
-
-
-def bars(probabilities: dict[str, float]) -> str:
-    """The four probabilities as bars, always in the same order, so that nothing jumps from slice to slice."""
-    rows = "".join(
-        f'<div class="{label}"><span>{DISPLAY_NAMES[label]}</span><i style="--share: {share:.4f}"></i>'
-        f"<b>{percent(share)}</b></div>"
-        for label, share in probabilities.items()
+    possible += ": the model cannot tell" if is_open else " alone"
+    return Panels(
+        "doubtful" if prediction.about_slice else "accepted",
+        prediction.about_slice or texts.LIKE_TRAINING,
+        facts,
+        prediction.probabilities,
+        doubt="" if is_open else prediction.about_answer,
+        facts=[tumor, (what, possible, worth)],
     )
-    return f'<div class="bars" role="group" aria-label="Calibrated probabilities">{rows}</div>'
 
 
-def measured(prediction: Prediction, limits: dict) -> list[Fact]:
+def of_study(case: "Case", config: dict, notes: Sequence[str] = ()) -> Panels:
+    """The panels of a volume as a whole: the slices that the verdict rests on, and the tumor's probability."""
+    study, scan = case.study, case.scan
+    kind = " ".join(filter(None, (scan.plane, scan.sequence, scan.kind)))
+    slices = f"{study.n_judged} of {many(len(scan.slices), 'slice')} judged"
+    refused = f"{study.n_refused} refused: empty, or unlike the brain MRI of training" if study.n_refused else ""
+    facts = [("Slices", f"{slices} ({kind})" if kind else slices, refused)]
+    if study.status == "refused":
+        return Panels("refused", remedy(study.reason), facts + _notes(notes))
+    doubts = [made.about_slice for made in case.predictions if made.about_slice and made.status != "refused"]
+    status, text = ("accepted", texts.SLICES_LIKE_TRAINING)
+    if len(doubts) > study.n_judged / 2:
+        status, text = "doubtful", doubts[0]
+    if doubts:
+        facts.append(("Unlike", f"{len(doubts)} of {many(study.n_judged, 'slice')}", "differ from those of training"))
+    tumor = _tumor_in_study(study, config["study"])
+    return Panels(status, text, facts + _notes(notes), study.probabilities, study.reason, [tumor])
+
+
+def answered(case: "Case") -> str:
+    """When, as "Answered 21 November 2026, 15:40 UTC"."""
+    return f"Answered {case.answered.day} {case.answered:%B %Y, %H:%M} UTC"
+
+
+def finding(reason: str) -> str:
+    """The first sentence of a refusal, which says what is wrong."""
+    return reason.partition(". ")[0].removesuffix(".") + "."
+
+
+def remedy(reason: str) -> str:
+    """What comes after the first sentence of a refusal: what to do."""
+    return reason.partition(". ")[2]
+
+
+def _notes(notes: Sequence[str]) -> list[Fact]:
+    return [("Note", note, "") for note in notes]
+
+
+def _measured(prediction: Prediction, limits: dict) -> list[Fact]:
     """What the slice was judged by; `limits`: "refusal" of config.json. A blank one is refused before that."""
     if prediction.about_slice == BLANK:
         return []
     below, doubtful = percent(limits["refused_below"]), percent(limits["doubtful_below"])
+    distances = f"doubtful from {limits['doubtful_from']:.1f}, refused from {limits['refused_from']:.1f}"
     return [
         ("Brain MRI", percent(prediction.brain_score), f"doubtful below {doubtful}, refused below {below}"),
-        (
-            "Distance",
-            f"{prediction.distance:.1f} from training",
-            f"1 is ordinary; doubtful from {limits['doubtful_from']:.1f}, refused from {limits['refused_from']:.1f}",
-        ),
+        ("Distance", f"{prediction.distance:.1f} from training", f"1 is ordinary; {distances}"),
     ]
 
 
-def _both(judged: str, classified: str) -> str:
-    return (
-        f'<div class="panels"><section class="panel brain"><h3>{texts.BRAIN}</h3>{judged}</section>'
-        f'<section class="panel classification"><h3>{texts.CLASSIFICATION}</h3>{classified}</section></div>'
-    )
-
-
-def _status(status: str, says: str) -> str:
-    return f'<p class="status {status}"><b>{status.capitalize()}.</b> {html.escape(says)}</p>'
-
-
-def _doubt(sentence: str) -> str:
-    return _status("doubtful", sentence) if sentence else ""
-
-
-def _facts(facts: Sequence[Fact]) -> str:
-    rows = "".join(
-        f"<dt>{html.escape(what)}</dt><dd>{html.escape(answer)} <small>{html.escape(worth)}</small></dd>"
-        for what, answer, worth in facts
-    )
-    return f"<dl>{rows}</dl>" if rows else ""
+def _tumor_in_study(study: "Study", point: dict) -> Fact:
+    """Whether a tumor is detected, and how often that is right; `point`, the operating point of studies."""
+    tumor, enough = percent(study.tumor_probability), percent(point["threshold"])
+    answer = f"Detected: {tumor} for the study as a whole, where {enough} is enough"
+    if not study.sees_tumor:
+        answer = f"Not detected: {tumor} for the study as a whole, where {enough} would be needed"
+    shares, whose = (point["tested"], "test") if "tested" in point else (point, "validation")
+    measured = [name for name in ("sensitivity", "specificity") if shares[name] is not None]
+    worth = ", ".join(f"{name} {percent(shares[name])}" for name in measured)
+    return "Tumor", answer, f"{worth}, on studies put together from slices of {whose} patients" if worth else ""

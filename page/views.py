@@ -1,4 +1,4 @@
-"""What the page's components show in each of its states: changes by the component's name.
+"""What the page's components show in each of its states: changes by the component's name, and the theme.
 
 A state is the whole of what is shown: what it does not name is hidden.
 """
@@ -9,127 +9,130 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from model import report
-from model.prediction import Prediction
 from model.scans import Scan, Unreadable
 from model.wording import duration, many
 
-from . import batch, cards, case_report, navigator, panels, pictures, texts
-from .sittings import Look, View
+from . import batch, case_report, panels, pictures, slice_viewer, texts
+from .sessions import Selection, View
 
 if TYPE_CHECKING:
     from model.classifier import TumorClassifier
 
+THEME = gr.themes.Soft(
+    primary_hue="teal",
+    neutral_hue="slate",
+    radius_size="lg",
+    font=[gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"],
+).set(
+    body_background_fill="*neutral_50",
+    block_label_background_fill="transparent",
+    block_label_background_fill_dark="transparent",
+    block_label_text_color="*body_text_color",
+    block_label_text_color_dark="*body_text_color",
+    block_label_border_width="0px",
+    block_label_shadow="none",
+    # white on the primary hue's 500 is too faint to be read by all
+    checkbox_label_background_fill_selected="*primary_700",
+    checkbox_label_background_fill_selected_dark="*primary_700",
+    checkbox_border_color="*neutral_500",
+    checkbox_border_color_dark="*neutral_400",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    link_text_color="*primary_700",
+    link_text_color_dark="*primary_400",
+)
 AWAY = "away"  # out of sight, but still there: sorted and scrolled as it was left
+PARTS = ("empty", "verdict", "viewer", "pictures", "details", "report", "download")
 
 
 def nothing() -> dict:
-    """Every component of the answer out of sight."""
-    parts = ("empty", "verdict", "way", "pictures", "details", "report", "download")
-    return {name: gr.HTML(visible=False) for name in parts} | {
+    """Every component of the answer hidden."""
+    return {name: gr.HTML(visible=False) for name in PARTS} | {
         "problem": "",
         "result": gr.Column(visible=True),
         "back": gr.Button(visible=False),
-        "overview": gr.HTML(elem_classes=[AWAY]),
+        "batch": gr.HTML(elem_classes=[AWAY]),
         "plane": gr.Radio(value=None, visible=False),
     }
 
 
-def waiting(found: Sequence[Scan | Unreadable], sentence: str) -> dict:
-    """Before there is an answer: what is being done, where it will stand and, of a single slice, the slice."""
+def waiting(found: Sequence[Scan | Unreadable], text: str) -> dict:
+    """Before there is an answer: what is being done, where the answer will stand and, of a single slice, the slice."""
     if len(found) > 1:
-        return nothing() | {"verdict": gr.HTML(cards.progress(sentence), visible=True)}
+        return nothing() | {"verdict": gr.HTML(panels.html.progress(text), visible=True)}
     (scan,) = found
-    card = cards.verdict("reading", scan.name, sentence) + panels.SKELETON
-    slice_alone = _middle(scan) if len(scan.slices) == 1 else {}  # of a volume, the way through it comes in between
+    card = panels.html.card("reading", scan.name, text) + panels.html.skeleton()
+    slice_alone = _middle(scan) if len(scan.slices) == 1 else {}  # the slice viewer of a volume comes above it
     return nothing() | {"verdict": gr.HTML(card, visible=True)} | slice_alone
 
 
-def batch_of(look: Look) -> dict:
+def all_cases(selection: Selection) -> dict:
     """Many scans at once."""
-    cases, version = look.sitting.cases, look.sitting.classifier.version
+    cases, version = selection.answer.cases, selection.answer.classifier.version
     return nothing() | {
-        "overview": gr.HTML(batch.overview(cases), elem_classes=[]),
+        "batch": gr.HTML(batch.overview(cases), elem_classes=[]),
         "download": gr.HTML(batch.csv_link(cases, version), visible=True),
     }
 
 
-def batch_again(_: Look) -> dict:
+def all_cases_again(_: Selection) -> dict:
     """The same scans, sorted and scrolled as they were left."""
-    return nothing() | {"overview": gr.HTML(elem_classes=[]), "download": gr.HTML(visible=True)}
+    return nothing() | {"batch": gr.HTML(elem_classes=[]), "download": gr.HTML(visible=True)}
 
 
-def case(look: Look) -> dict:
-    """The case that is opened: a picture with its verdict, or a volume with the study's and the way through it."""
-    sitting, classifier, one = look.sitting, look.sitting.classifier, look.case
-    alone = len(sitting.cases) == 1
-    changes = nothing()
+def case(selection: Selection) -> dict:
+    """The case that is open: a picture with its verdict, or a volume with the study's and the slice viewer."""
+    answer, one, config = selection.answer, selection.case, selection.answer.classifier.config
+    alone, changes = len(answer.cases) == 1, nothing()
     if not alone:
-        changes["back"] = gr.Button(f"← All {many(len(sitting.cases), 'scan')}", visible=True)
+        changes["back"] = gr.Button(f"← All {many(len(answer.cases), 'scan')}", visible=True)
     if not one.predictions:
-        return changes | _verdict(one.status, one.name, one.reason) | _middle(one.scan)
-    origin = f"{duration(one.seconds)} · weights {classifier.version}", cards.answered(one)
-    view = look.view
-    changes["report"] = gr.HTML(visible=True, **case_report.state())
+        return changes | message(one.status, one.name, one.reason) | _middle(one.scan)
+    origin = f"{duration(one.seconds)} · weights {answer.classifier.version}", panels.answered(one)
+    text = one.study.sentence if one.study else report.sentence(one.predictions[0])
+    text = panels.finding(one.reason) if one.status == "refused" else text
+    shown = panels.of_case(one, config, one.scan.notes)
+    card = panels.html.card(one.status, one.name, text, *origin) + panels.html.panels(shown, explained=True)
+    changes |= {"verdict": gr.HTML(card, visible=True), "report": gr.HTML(visible=True, **case_report.state())}
     if one.study is None:
-        (prediction,) = one.predictions
-        answer = _answer(prediction, one.name, classifier, origin, one.scan.notes, texts.NUMBERS)
-        drawn = pictures.figures(view.pictures[0], prediction)
-        return changes | {"verdict": gr.HTML(answer, visible=True), "pictures": gr.HTML(visible=True, **drawn)}
-    sentence = cards.finding(one.reason) if one.status == "refused" else one.study.sentence
-    card = cards.verdict(one.status, one.name, sentence, *origin)
-    changes["verdict"] = gr.HTML(card + panels.of_study(one, classifier.config, texts.NUMBERS), visible=True)
-    planes = sitting.planes(look.opened)
+        drawn = pictures.figures(selection.view.pictures[0], one.predictions[0])
+        return changes | {"pictures": gr.HTML(visible=True, **drawn)}
+    planes = selection.opened.planes()
     if len(planes) > 1:
-        changes["plane"] = gr.Radio([(cut.capitalize(), cut) for cut in planes], value=one.scan.plane, visible=True)
+        changes["plane"] = gr.Radio([(name.capitalize(), name) for name in planes], value=one.scan.plane, visible=True)
     if alone:
-        changes["download"] = gr.HTML(batch.csv_link([one], classifier.version), visible=True)
-    return changes | volume(look)
+        changes["download"] = gr.HTML(batch.csv_link([one], answer.classifier.version), visible=True)
+    return changes | volume(selection)
 
 
-def volume(look: Look) -> dict:
-    """The way through a volume in the plane that it is looked at in, at its most suspicious slice."""
-    view, classifier = look.view, look.sitting.classifier
-    count, suspicious = len(view.pictures), view.case.study.suspicious
-    first = suspicious[0] if suspicious else count // 2
-    way = gr.HTML(first + 1, visible=True, **navigator.properties(view, classifier.threshold))
-    return {"way": way} | slice_of(view, first, classifier)
+def volume(selection: Selection) -> dict:
+    """The slice viewer in the plane that is shown, at the most suspicious slice."""
+    view, classifier = selection.view, selection.answer.classifier
+    first = next(iter(view.case.study.suspicious), len(view.pictures) // 2)
+    viewer = gr.HTML(first + 1, visible=True, **slice_viewer.properties(view, classifier.threshold))
+    return {"viewer": viewer} | slice_of(view, first, classifier)
 
 
 def slice_of(view: View, index: int, classifier: "TumorClassifier") -> dict:
     """One slice of a volume."""
     prediction, name = view.case.predictions[index], f"Slice {index + 1} of {len(view.pictures)}"
-    drawn = pictures.figures(view.pictures[index], prediction, name)
+    text = report.sentence(prediction)
+    text = panels.finding(text) if prediction.status == "refused" else text
+    shown = panels.html.panels(panels.of_slice(prediction, classifier.config))
     return {
-        "pictures": gr.HTML(visible=True, **drawn),
-        "details": gr.HTML(_answer(prediction, name, classifier), visible=True),
+        "pictures": gr.HTML(visible=True, **pictures.figures(view.pictures[index], prediction, name)),
+        "details": gr.HTML(panels.html.card(prediction.status, name, text) + shown, visible=True),
     }
 
 
 def gone() -> dict:
-    """After the server has forgotten what it answered."""
-    return nothing() | _verdict("gone", "", texts.GONE)
+    """After the server has deleted what it answered."""
+    return nothing() | message("gone", "", texts.GONE)
 
 
-def no_model(name: str) -> dict:
-    return _verdict("no model", name, texts.MODEL_IS_MISSING)
-
-
-def _answer(
-    prediction: Prediction,
-    name: str,
-    classifier: "TumorClassifier",
-    origin: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    below: str = "",
-) -> str:
-    """What is said of one slice: the sentence, and the panels that it rests on."""
-    refused, sentence = prediction.status == "refused", report.sentence(prediction)
-    card = cards.verdict(prediction.status, name, cards.finding(sentence) if refused else sentence, *origin)
-    return card + panels.of_slice(prediction, classifier.config, notes, below)
-
-
-def _verdict(status: str, name: str, sentence: str) -> dict:
-    return {"verdict": gr.HTML(cards.verdict(status, name, sentence), visible=True)}
+def message(status: str, name: str, text: str) -> dict:
+    """The verdict card with a text that is no answer."""
+    return {"verdict": gr.HTML(panels.html.card(status, name, text), visible=True)}
 
 
 def _middle(scan: Scan) -> dict:

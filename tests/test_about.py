@@ -403,7 +403,7 @@ def drawn(browser, shipped, tmp_path):
     """The tab on a phone, with the project's own styles and script, its address below one that must not be loaded."""
     write_config(tmp_path, shipped[0])
     (tmp_path / "metrics.json").write_text(json.dumps(shipped[1]))
-    styles = "".join((REPOSITORY / name).read_text() for name in ("app.css", "page/volume.css", "page/about.css"))
+    styles = "".join((REPOSITORY / name).read_text() for name in ("app.css", "page/slice_viewer.css", "page/about.css"))
     context = browser.new_context(viewport={"width": PHONE_WIDTH, "height": 844})
     page = context.new_page()
     page.set_content(

@@ -1,17 +1,19 @@
-"""What is shown is of the case that is open in the session, in whatever order its visitor's events come and end."""
+"""Whatever is shown is of the case that is open in the session, in whatever order its visitor's events come and end."""
 
 import base64
 import io
 import re
 from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import gradio as gr
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image
@@ -19,104 +21,85 @@ from PIL import Image
 import app
 from model import overlay
 from model.artifact import make_config
+from model.cases import Case
 from model.scans import Scan, Unreadable
-from page import case_report, navigator, views
-from page.sittings import Sitting, Sittings
+from page import case_report, texts, views
+from page.sessions import Answer, Selection, Sessions
 from tests.predictions import prediction
 
 SIDE = 64  # of the smallest volume that can be cut
 SECONDS = 600
-CONFIG = make_config("", 64, 0.06)
 DARKEST, GRAYS = 20, 200  # a case's gray tells it from the others
 PLANES = ("axial", "coronal", "sagittal")
-SLOW = ("case", "batch_of", "batch_again", "volume", "slice_of")  # of `views`: where something may come in between
-COMPONENTS = {component: name for name, component in app.components.items()}
-MEANWHILE = st.sampled_from(
-    (*5 * (None,), *2 * ("back", 0, 1, 2), "close", "expire")
-)  # done while a handler works; a number opens
+SLOW = ("case", "all_cases", "all_cases_again", "volume", "slice_of")  # of `views`: an event may come in between
+NAMES = {component: name for name, component in app.parts.items()}
+MEANWHILE = st.sampled_from((*5 * (None,), *2 * ("back", 0, 1, 2), "close", "expire"))  # a number opens that case
 
 
-def scan_of(gray: int, slices: int) -> Scan:
-    return Scan([np.full((SIDE, SIDE), gray, np.uint8)] * slices, f"case-{gray}", "axial", (1.0, 1.0))
-
-
-def predictions_of(gray: int, slices: int) -> list:
+def predict(slices):
+    gray = int(slices[0][0, 0])
     tumor = 0.5 + gray / 500
     made = prediction((tumor, 0.0, 0.0, 1 - tumor), "doubtful", about_answer=f"This is case-{gray}.")
-    return [made] * slices
+    return [made] * len(slices)
 
 
-def predict(slices: list[np.ndarray]) -> list:
-    return predictions_of(int(slices[0][0, 0]), len(slices))
-
-
-CLASSIFIER = SimpleNamespace(predict=predict, config=CONFIG, version="v", threshold=0.5)
+CLASSIFIER = SimpleNamespace(predict=predict, config=make_config("", 64, 0.06), version="v", threshold=0.5)
 
 
 class Page:
-    """What a browser shows: Gradio's components with what they were last told."""
+    """What a browser shows: Gradio's components with the changes that were sent to them."""
 
-    def __init__(self, session: str):
+    def __init__(self, session):
         self.request = SimpleNamespace(session_hash=session)
-        self.parts: dict[str, dict] = {}
-        self.runs: dict[str, SimpleNamespace] = {}  # by event: of each one at a time
+        self.parts, self.runs = {}, {}  # by component; by event, of each one at a time
         self.saved = None  # the case of a report
 
-    def apply(self, changes: dict) -> None:
+    def apply(self, changes):
         if changes == gr.skip():
             return
         for component, change in changes.items():
-            if component in COMPONENTS:
-                told = change.constructor_args if isinstance(change, gr.blocks.Block) else {"value": change}
-                self.parts.setdefault(COMPONENTS[component], {}).update(told)
-        if report := changes.get(app.save):
+            if component in NAMES:
+                sent = change.constructor_args if isinstance(change, gr.blocks.Block) else {"value": change}
+                self.parts.setdefault(NAMES[component], {}).update(sent)
+        if report := changes.get(app.parts["report"]):
             content = report.constructor_args.get("value")
             self.saved = base64.b64decode(content.partition(",")[2]).decode() if content else None
 
-    def part(self, name: str) -> dict:
-        """Of what can be seen."""
-        told = self.parts.get(name, {})
-        return told if told.get("visible") else {}
+    def part(self, name):
+        """The component, if it is visible."""
+        part = self.parts.get(name, {})
+        return part if part.get("visible") else {}
 
-    def shown(self) -> set[str]:
-        """The cases whose name, slice, way or answer can be seen."""
+    def shown(self):
+        """The cases whose name, slice, chart or answer is visible."""
         found = set(re.findall(r'class="file">(case-\d+)<', self.part("verdict").get("value", "")))
         found |= set(re.findall(r"case-\d+", self.part("details").get("value", "")))
         if address := self.part("pictures").get("slice"):
             pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
             found.add(f"case-{int(np.median(pixels))}")
-        if way := self.part("way"):
-            found |= {
-                f"case-{gray}" for gray in range(DARKEST, DARKEST + GRAYS) if way["chart"] == chart(gray, way["count"])
-            }
+        if viewer := self.part("viewer"):
+            (top,) = re.findall(r'"glioma" d="M0 100V([\d.]+)', viewer["chart"])
+            found.add(f"case-{round((50 - float(top)) * 5)}")
         return found
 
-    def listed(self) -> set[str]:
-        overview = self.parts.get("overview", {})
+    def listed(self):
+        overview = self.parts.get("batch", {})
         return set(re.findall(r"case-\d+", overview["value"])) if overview.get("elem_classes") == [] else set()
-
-
-_charts: dict[tuple[int, int], str] = {}
-
-
-def chart(gray: int, slices: int) -> str:
-    if (gray, slices) not in _charts:
-        _charts[gray, slices] = navigator.chart(predictions_of(gray, slices), CLASSIFIER.threshold)
-    return _charts[gray, slices]
 
 
 class Visitors(RuleBasedStateMachine):
     """Two visitors, each with the events of a page at any time; generators go on step by step."""
 
+    visitors = st.integers(0, 1)
+
     def __init__(self):
         super().__init__()
         self.now, self.names, self.grays = 0.0, count(), count()
-        self.pages = [self.new_page() for _ in range(2)]
+        self.pages = [Page(f"session {next(self.names)}") for _ in range(2)]
         self.meanwhile = (None, None)
         self.patches = ExitStack()
-        volume = SIDE**3
         for target, name, new in (
-            (app, "sittings", Sittings(SECONDS, 12 * volume)),
+            (app, "sessions", Sessions(SECONDS, 12 * SIDE**3)),
             (app, "served", SimpleNamespace(is_loaded=True, wait=lambda: CLASSIFIER, origin=None)),
             (app, "readers", SimpleNamespace(submit=lambda *_, **__: self.reading)),
             (app, "READING_SECONDS", 0),
@@ -126,54 +109,51 @@ class Visitors(RuleBasedStateMachine):
             *((views, name, self.interrupted(getattr(views, name))) for name in SLOW),
         ):
             self.patches.enter_context(patch.object(target, name, new))
-        self.patches.enter_context(patch("page.sittings.monotonic", lambda: self.now))
+        self.patches.enter_context(patch("page.sessions.monotonic", lambda: self.now))
 
     def teardown(self):
         self.patches.close()
 
-    def new_page(self) -> Page:
-        return Page(f"session {next(self.names)}")
-
-    def new_scan(self, slices: int = SIDE) -> Scan:
-        return scan_of(DARKEST + next(self.grays) % GRAYS, slices)
+    def new_scan(self, slices=SIDE):
+        gray = DARKEST + next(self.grays) % GRAYS
+        return Scan([np.full((SIDE, SIDE), gray, np.uint8)] * slices, f"case-{gray}", "axial", (1.0, 1.0))
 
     def interrupted(self, work):
         """`work`, in the middle of which comes what is to be done meanwhile."""
 
         def slow(*values):
             done, (page, what), self.meanwhile = work(*values), self.meanwhile, (None, None)
-            if what is not None:
-                if what == "expire":
-                    self.expire()
-                elif what == "close":
-                    self.close(self.pages.index(page))
-                elif what == "back":
-                    page.apply(app.go_back(page.request))
-                else:
-                    page.apply(app.open_case(SimpleNamespace(case=what), page.request))
+            if what == "expire":
+                self.now += SECONDS + 1
+            elif what == "close":
+                self.close(self.pages.index(page))
+            elif what == "back":
+                page.apply(app.go_back(page.request))
+            elif what is not None:
+                page.apply(app.open_case(SimpleNamespace(case=what), page.request))
             return done
 
         return slow
 
-    def begin(self, page: Page, event: str, handler, *values, reading: Future | None = None):
+    def busy(self, visitor, meanwhile):
+        page = self.pages[visitor]
+        self.meanwhile = (page, meanwhile)
+        return page
+
+    def begin(self, page, event, handler, *values, reading=None):
         if event not in page.runs:
             self.reading = reading
-            run = SimpleNamespace(steps=handler(*values, page.request), last=None, reading=reading)
-            page.runs[event] = run
+            page.runs[event] = SimpleNamespace(steps=handler(*values, page.request), last=None, reading=reading)
             self.go_on(page, event)
 
-    def go_on(self, page: Page, event: str):
+    def go_on(self, page, event):
         run = page.runs[event]
         self.reading = run.reading
         changes = next(run.steps, None)
         if changes is None:
             del page.runs[event]
-            page.apply(run.last)  # as Gradio does
-        else:
-            run.last = changes
-            page.apply(changes)
-
-    visitors, numbers = st.integers(0, 1), st.integers(0, 2)
+        run.last = run.last if changes is None else changes  # Gradio sends the last ones again as it ends
+        page.apply(run.last)
 
     @rule(visitor=visitors)
     def upload(self, visitor):
@@ -193,11 +173,10 @@ class Visitors(RuleBasedStateMachine):
 
     @rule(visitor=visitors, kind=st.sampled_from(("volume", "two", "three")))
     def answered(self, visitor, kind):
-        page = self.pages[visitor]
         self.upload(visitor)
         self.read(visitor, kind)
-        while "upload" in page.runs:
-            self.go_on(page, "upload")
+        while "upload" in self.pages[visitor].runs:
+            self.go_on(self.pages[visitor], "upload")
 
     @rule(visitor=visitors, number=st.integers(0, 1))
     def example(self, visitor, number):
@@ -216,75 +195,67 @@ class Visitors(RuleBasedStateMachine):
         meanwhile=MEANWHILE,
     )
     def step(self, visitor, event, steps, meanwhile):
-        page = self.pages[visitor]
-        self.meanwhile = (page, meanwhile)
+        page = self.busy(visitor, meanwhile)
         for _ in range(steps):
             if event in page.runs:
                 self.go_on(page, event)
 
-    @rule(visitor=visitors, number=numbers, meanwhile=MEANWHILE)
+    @rule(visitor=visitors, number=st.integers(0, 2), meanwhile=MEANWHILE)
     def open(self, visitor, number, meanwhile):
-        page = self.pages[visitor]
-        self.meanwhile = (page, meanwhile)
+        page = self.busy(visitor, meanwhile)
         changes = app.open_case(SimpleNamespace(case=number), page.request)
         page.apply(changes)
-        look = app.sittings.get(page.request.session_hash)
-        assert changes == gr.skip() or look is None or page.shown() == {look.case.name}
+        selection = app.sessions.get(page.request.session_hash)
+        assert changes == gr.skip() or selection is None or page.shown() == {selection.case.name}
 
     @rule(visitor=visitors, meanwhile=MEANWHILE)
     def back(self, visitor, meanwhile):
-        page = self.pages[visitor]
-        self.meanwhile = (page, meanwhile)
+        page = self.busy(visitor, meanwhile)
         page.apply(app.go_back(page.request))
 
-    @rule(visitor=visitors, number=st.integers(1, SIDE), cut=st.sampled_from((None, *PLANES)), meanwhile=MEANWHILE)
-    def slice(self, visitor, number, cut, meanwhile):
-        page = self.pages[visitor]
-        self.meanwhile = (page, meanwhile)
-        page.apply(app.show_slice(number, cut, page.request))
+    @rule(visitor=visitors, number=st.integers(1, SIDE), plane=st.sampled_from((None, *PLANES)), meanwhile=MEANWHILE)
+    def slice(self, visitor, number, plane, meanwhile):
+        page = self.busy(visitor, meanwhile)
+        page.apply(app.show_slice(number, plane, page.request))
 
     @rule(visitor=visitors, number=st.integers(1, SIDE), meanwhile=MEANWHILE)
     def report(self, visitor, number, meanwhile):
-        page = self.pages[visitor]
-        self.meanwhile = (page, meanwhile)
+        page = self.busy(visitor, meanwhile)
         page.saved = None
         page.apply(app.make_report(number, None, page.request))
-        look = app.sittings.get(page.request.session_hash)
-        assert page.saved is None or page.saved == look.case.name
+        selection = app.sessions.get(page.request.session_hash)
+        assert page.saved is None or page.saved == selection.case.name
 
     @rule(visitor=visitors, what=st.sampled_from(("close", "expire", *10 * ("wait",))))
     def leave(self, visitor, what):
         if what == "close":
             self.close(visitor)
         if what == "expire":
-            self.expire()
+            self.now += SECONDS + 1
 
     def close(self, visitor):
         app.forget(self.pages[visitor].request)
-        self.pages[visitor] = self.new_page()
-
-    def expire(self):
-        self.now += SECONDS + 1
+        self.pages[visitor] = Page(f"session {next(self.names)}")
 
     @invariant()
     def no_case_stands_on_another_one_s_page(self):
         for page in self.pages:
-            shown = page.shown()
+            shown, listed = page.shown(), page.listed()
             assert len(shown) <= 1
-            look = app.sittings.get(page.request.session_hash)
-            if look and look.sitting.cases:
-                expected = {case.name for case in look.sitting.cases}
-                assert not page.listed() or page.listed() == expected
-                assert not shown or shown == {look.case.name}
+            selection = app.sessions.get(page.request.session_hash)
+            if selection and selection.answer.cases:
+                assert not listed or listed == {case.name for case in selection.answer.cases}
+                assert not shown or shown == {selection.case.name}
+            if selection and selection.opened:
+                kept = [view.pictures for view in selection.opened.views.values()]
+                kept += [scan.slices for scan in selection.opened.cuts.values()]
+                assert {f"case-{slices[0][0, 0]}" for slices in kept} <= {selection.case.name}
 
-    @invariant()
-    def nothing_is_kept_under_another_case(self):
-        for page in self.pages:
-            look = app.sittings.get(page.request.session_hash)
-            for (index, _), view in look.sitting.views.items() if look else ():
-                assert {f"case-{pixels[0, 0]}" for pixels in view.pictures} == {look.sitting.cases[index].name}
-            for index, cuts in look.sitting.cuts.items() if look else ():
-                assert {f"case-{cut.slices[0][0, 0]}" for cut in cuts.values()} == {look.sitting.cases[index].name}
+
+TestVisitors = Visitors.TestCase
+TestVisitors.settings = settings(
+    max_examples=30, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 
 
 def test_an_event_that_has_come_to_nothing_blanks_nothing():
@@ -293,14 +264,90 @@ def test_an_event_that_has_come_to_nothing_blanks_nothing():
     assert list(app.classify_example(SimpleNamespace(selected_index=None), None)) == [gr.skip()]
 
 
+def test_changes_made_of_what_is_not_shown_any_more_never_reach_the_page(monkeypatch):
+    def later(*_):
+        app.sessions.put("session", Answer([case_of(64), case_of(64)], CLASSIFIER))
+        return {"problem": ""}
+
+    monkeypatch.setattr(app, "sessions", Sessions(SECONDS, 10**9))
+    request = SimpleNamespace(session_hash="session")
+    later()
+    shown = app.sessions.get("session")
+    steps = app.while_shown("session", shown, [{"problem": 1}, {"problem": 2}])
+    assert next(steps) == {"problem": 1} and later() and list(steps) == [gr.skip()]
+    shown = app.sessions.get("session")
+    steps = app.while_shown("session", shown, [{"problem": 1}])
+    assert next(steps) == {"problem": 1} and later() and list(steps) == [gr.skip()]  # which Gradio would send again
+    shown = app.sessions.get("session")
+    assert list(app.turn("session", shown, shown.answer.open(0), later)) == [gr.skip()]
+    app.open_case(SimpleNamespace(case=1), request)
+    assert app.of_open_case("session", later, {}) == gr.skip()
+    app.open_case(SimpleNamespace(case=1), request)
+    assert app.show_slice(1, "axial", request) != gr.skip() == app.show_slice(1, "coronal", request)
+    app.sessions.drop("session")
+    assert texts.GONE in str(app.show_slice(1, "axial", request)[app.parts["pictures"]])
+    gone = [app.go_back(request), app.open_case(SimpleNamespace(case=0), request), *app.show_plane("", request)]
+    assert len(gone) == 3
+    assert all(texts.GONE in changes[app.parts["verdict"]].constructor_args["value"] for changes in gone)
+
+
 def test_what_was_asked_later_is_not_replaced_by_what_took_longer():
-    sittings, earlier, later = Sittings(SECONDS, 0), Sitting(), Sitting()
-    assert sittings.put("session", later)
-    assert sittings.put("session", earlier) is None and sittings.has_later("session", earlier)
-    assert sittings.get("session").sitting is later
+    sessions, earlier, later = Sessions(SECONDS, 0), Answer(), Answer()
+    assert sessions.put("session", later)
+    assert sessions.put("session", earlier) is None and sessions.has_later("session", earlier)
+    assert sessions.get("session").answer is later
 
 
-TestVisitors = Visitors.TestCase
-TestVisitors.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+def case_of(slices):
+    """A case whose pixels no other one shares."""
+    pixels = [np.zeros((64, 64), np.uint8) for _ in range(slices)]
+    scan = Scan(pixels, "", "axial", (1.0, 1.0))
+    return Case("", "accepted", "", 0.0, datetime.now(UTC), scan, (prediction((0, 0, 0, 1)),) * slices)
+
+
+def test_what_is_not_used_is_dropped_and_what_is_used_stays(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("page.sessions.monotonic", lambda: now)
+    sessions = Sessions(SECONDS, max_bytes=10**9)
+    for session in ("used", "unused"):
+        sessions.put(session, Answer([case_of(1)]))
+    now = 400.0
+    assert sessions.get("used")
+    now = 700.0
+    sessions.sweep()
+    assert sessions.get("unused") is None and sessions.get("used")
+    sessions.drop("used")
+    assert sessions.get("used") is None
+
+
+@settings(max_examples=30)
+@given(st.data(), st.integers(0, 6))
+def test_over_the_bound_the_longest_unused_go_but_never_the_newest(data, most):
+    sessions, used = Sessions(SECONDS, max_bytes=most * 64**3), []
+    for number in data.draw(st.lists(st.integers(0, 2), max_size=12)):
+        shown = sessions.get(number)
+        if shown is None:
+            sessions.put(number, Answer([case_of(64), case_of(64)]))
+        elif shown.opened is None or data.draw(st.booleans()):
+            sessions.replace(number, shown, shown.answer.open(data.draw(st.integers(0, 1))))
+        else:
+            plane = data.draw(st.sampled_from(PLANES))
+            shown.opened.add_view(plane, replace(shown.case, scan=shown.opened.planes()[plane]))
+            sessions.replace(number, shown, replace(shown, plane=plane))
+        used = [session for session in used if session != number] + [number]
+        held = list(sessions._held)
+        assert held == used[len(used) - len(held) :] and held
+        taken = sum(selection.nbytes for _, selection in sessions._held.values())
+        assert taken <= sessions.max_bytes or held == [number]
+
+
+def test_what_a_selection_takes_counts_every_array_once():
+    case = case_of(1)
+    unreadable = Case("b", "unreadable", "It is empty.", 0.0, datetime.now(UTC))
+    selection = Answer([case, unreadable]).open(0)
+    selection.opened.planes()
+    assert selection.view.pictures and selection.nbytes == 64 * 64  # 8-bit slices are their own pictures
+    deep = replace(case, scan=replace(case.scan, slices=[case.scan.slices[0].astype(np.uint16)]))
+    selection = Answer([deep]).open(0)
+    assert selection.view.pictures and selection.nbytes == 3 * 64 * 64
+    assert Selection(Answer([deep])).nbytes == 2 * 64 * 64

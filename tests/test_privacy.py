@@ -17,7 +17,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from page import uploads
+from page.sessions import UPLOADS, Uploads
 from tests.browser import WAIT, answer, needs_chromium, upload
 from tests.dicom_files import PLANTED, dicom
 from tests.regressions.valid import drawn
@@ -154,12 +154,12 @@ def test_neither_the_page_nor_a_download_names_the_patient(server, visit, plante
 
 
 def test_nobody_else_can_look_into_the_folder(server):
-    (folder,) = server.disk.glob(f"{uploads.PREFIX}*")
+    (folder,) = server.disk.glob(f"{UPLOADS}*")
     assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_a_sweep_takes_what_is_old_and_what_dead_servers_left(tmp_path):
-    mine, living, dead = (tmp_path / f"{uploads.PREFIX}{name}" for name in ("mine", "living", "dead"))
+    mine, living, dead = (tmp_path / f"{UPLOADS}{name}" for name in ("mine", "living", "dead"))
     now = time.time()
     for folder, age in ((mine, 0), (living, 0), (dead, 100)):
         (folder / "deep").mkdir(parents=True)
@@ -167,7 +167,9 @@ def test_a_sweep_takes_what_is_old_and_what_dead_servers_left(tmp_path):
             (folder / "deep" / name).write_text(name)
             os.utime(folder / "deep" / name, (now - days, now - days))
         os.utime(folder, (now - age, now - age))
-    uploads.sweep(mine, now - 50, keep={mine / "deep" / "example"})
+    uploads = Uploads(mine)
+    uploads.keep = {mine / "deep" / "example"}
+    uploads.sweep(50)
     assert {path.name for path in mine.rglob("*")} == {"deep", "new", "example"}
     assert (living / "deep" / "old").exists()
     assert not dead.exists()
@@ -179,4 +181,4 @@ def test_a_server_that_is_told_to_stop_leaves_no_upload_behind(server, planted):
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(PATIENCE)
     assert not files_with_secrets(server.disk)
-    assert not list(server.disk.glob(f"{uploads.PREFIX}*"))
+    assert not list(server.disk.glob(f"{UPLOADS}*"))

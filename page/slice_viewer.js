@@ -1,4 +1,4 @@
-// The way through a volume: the chart answers to mouse and touch, the slider to the keyboard too.
+// The position in a volume: the chart answers to mouse and touch, the slider to the keyboard too.
 const go = (slice) => { props.value = Math.min(props.count, Math.max(1, slice)); };
 const follow = (event) => {
   const box = element.querySelector(".chart").getBoundingClientRect();
