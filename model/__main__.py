@@ -18,11 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import CLASSES, DISPLAY_NAMES
-from .cases import ANSWERED
 from .classifier import TumorClassifier
-from .folders import files_below, is_passed_over, units
-from .report import each_entry
-from .spreadsheet import SEES_TUMOR, write_csv
+from .files import files_below, grouped, is_passed_over, series_of
+from .report import ANSWERED, SEES_TUMOR, each_entry, write_csv
 from .wording import either, many, percent
 
 MOST_NAMED = 5  # suspicious slices in the table
@@ -31,6 +29,7 @@ WIDEST_CELL = len("unreadable")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
     options = _parse(arguments)
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     try:
@@ -93,8 +92,8 @@ def _files(paths: list[Path]) -> tuple[list[Path], int]:
 
 def _answers(classifier: TumorClassifier, files: list[Path], statuses: set[str]) -> Iterator[dict]:
     """An entry for each scan, as it is answered; its status is put into `statuses`."""
-    for unit in units(files):
-        for entry in each_entry(classifier, unit):
+    for group in grouped([(str(file), series_of(file)) for file in files]):
+        for entry in each_entry(classifier, group):
             statuses.add(entry["status"])
             yield entry
 

@@ -5,8 +5,8 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 
-from model import DISPLAY_NAMES, overlay, report, spreadsheet
-from model.cases import Case
+from model import DISPLAY_NAMES, overlay, report
+from model.report import Case
 from model.wording import many, percent
 
 from . import inline
@@ -53,7 +53,7 @@ def tone(case: Case) -> str:
 def csv_link(cases: Sequence[Case], version: str) -> str:
     """A link that downloads all entries; the file is made of the page itself and never lies on the server's disk."""
     out = io.StringIO()
-    spreadsheet.write_csv([report.entry(case, version) for case in cases], out)
+    report.write_csv([report.entry(case, version) for case in cases], out)
     content = out.getvalue().encode("utf-8-sig", "backslashreplace")  # Excel needs the mark
     address = inline.address(content, "text/csv")
     return f'<a class="download" download="answers.csv" href="{address}">Download as CSV</a>'

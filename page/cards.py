@@ -3,7 +3,7 @@
 import html
 from typing import TYPE_CHECKING
 
-from model.cases import Case
+from model.report import Case
 from model.wording import many, percent
 
 from . import texts

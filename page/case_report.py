@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from PIL.Image import Image as Picture
 
-from model import CLASSES, DISPLAY_NAMES, overlay, report
+from model import CLASSES, DISPLAY_NAMES, overlay
 from model.wording import many, percent
 
 from . import cards, inline, navigator, panels, texts
 
 if TYPE_CHECKING:
-    from model.cases import Case
     from model.classifier import TumorClassifier
+    from model.report import Case
     from model.serving import Origin
 
 NOT_MADE = "The picture could not be made. The server's log says why."
@@ -64,7 +64,7 @@ def png(
 ) -> bytes:
     """The picture of a case that has an answer, a refusal included.
 
-    Args: `case` as `model.cases.classify` yields it, in the plane that it was taken in: a volume's verdict is of that
+    Args: `case` as `model.report.classify` yields it, in the plane that it was taken in: a volume's verdict is of that
         plane; `classifier`, the one that answered it; `index` of the slice to show, from 0, by default a volume's most
         suspicious one; `shown`, that slice as the page shows it (uint8, under the volume's window), by default windowed
         by itself; `origin` of the classifier's weights, where it is known, for the repository and its commit.
@@ -139,7 +139,7 @@ def _header(case: "Case") -> Picture:
 
 def _verdict(case: "Case") -> Picture:
     """The answer in a sentence, and why to doubt it; of a refused case the reason alone. In the color of its status."""
-    (status, tone, tint), sentence, width = STATUSES[case.status], report.said_of(case.verdict), INNER - 2 * GAP
+    (status, tone, tint), sentence, width = STATUSES[case.status], case.verdict.sentence, INNER - 2 * GAP
     lines = [text(status, width, BODY, True, tone, tint), text(sentence, width, VERDICT, True, ground=tint)]
     lines += [text(case.reason, width, ink=QUIET, ground=tint)] if case.reason not in ("", sentence) else []
     inside = stacked(lines, 4, tint)

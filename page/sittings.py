@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.cases import Case
 from model.overlay import under_one_window
+from model.report import Case
 from model.scans import Scan, planes
 
 if TYPE_CHECKING:

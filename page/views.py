@@ -123,7 +123,7 @@ def _answer(
     below: str = "",
 ) -> str:
     """What is said of one slice: the sentence, and the panels that it rests on."""
-    refused, sentence = prediction.status == "refused", report.sentence(prediction)
+    refused, sentence = prediction.status == "refused", prediction.sentence
     card = cards.verdict(prediction.status, name, cards.finding(sentence) if refused else sentence, *origin)
     return card + panels.of_slice(prediction, classifier.config, notes, below)
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from model import report, spreadsheet
+from model import report
 from model.artifact import make_config
-from model.cases import CHUNK, NO_ANSWER, classify
+from model.report import CHUNK, NO_ANSWER, classify
 from model.scans import Scan, Unreadable
 from model.scans.scan import Omission
 from tests.predictions import prediction
@@ -105,12 +105,12 @@ def test_an_entry_is_json_with_the_study_and_its_slices(entries):
     assert volume["notes"] == ["A note."] and volume["sentence"].endswith(".")
     assert single["study"] is None and single["label"] == "notumor" == single["slices"][0]["label"]
     assert unreadable["slices"] == [] and unreadable["reason"] == unreadable["sentence"] == "It is empty."
-    assert all(unreadable[name] is None for name in report.VERDICT)
+    assert all(unreadable[name] is None for name in ("label", "probabilities", "tumor_probability", "sees_tumor"))
 
 
 def test_no_cell_of_the_csv_is_a_formula(entries):
     out = io.StringIO()
-    spreadsheet.write_csv(entries, out)
+    report.write_csv(entries, out)
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
     assert [(row["file"], row["slice"]) for row in rows] == [
         ("v.nii", "all"),
@@ -119,4 +119,4 @@ def test_no_cell_of_the_csv_is_a_formula(entries):
         ("'=1+1.png", "1"),
         ("'-2.dcm", ""),
     ]
-    assert not any(cell.startswith(spreadsheet.FORMULA_STARTS) for row in rows for cell in row.values())
+    assert not any(cell.startswith(report.FORMULA_STARTS) for row in rows for cell in row.values())

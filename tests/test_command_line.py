@@ -18,12 +18,12 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from model import CLASSES, scans
 from model.__main__ import _answers, main
-from model.cases import ANSWERED
+from model.report import ANSWERED
 from model.classifier import TumorClassifier
-from model.folders import files_below, units
+from model.files import files_below, grouped, series_of
 from model.scans import limits
 from model.scans.reading import read_each
-from model.spreadsheet import COLUMNS, ROUNDED
+from model.report import COLUMNS, ROUNDED
 from tests.dicom_files import dicom, series, slice_12_bit
 from tests.folders import BROKEN_SCANS, NO_SCANS
 from tests.server import REPOSITORY, write_random_weights
@@ -186,7 +186,7 @@ def test_files_are_read_together_as_in_one_upload(tmp_path, study):
     ]
     places = {f"{'ab'[i % 2]}/{i}": content for i, content in enumerate(contents)}
     files = list(files_below(disc(tmp_path / "disc", places)))
-    grouped = units(files)
+    groups = grouped([(str(file), series_of(file)) for file in files])
     assert sorted(file for unit in grouped for file in unit) == files
     apart = [entry for unit in grouped for entry in scans.read_all(unit)]
     together = scans.read_all(files)

@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 from huggingface_hub import constants, snapshot_download
 
-from model import pins
-from model.artifact import CONFIG, EMBEDDED, FILES, OURS, TRAINED, make_config
+from model.artifact import CONFIG, EMBEDDED, FILES, OURS, TRAINED, WeightsUnavailable, make_config
 from model.classifier import TumorClassifier
-from model.hub import fetch, find_weights
-from model.hub_failures import WeightsUnavailable, why
+from model.hub import fetch, find_weights, pinned, why
 from tests.server import REPOSITORY, write_random_weights
 
 NAME = "hospital/tumors"
@@ -317,7 +315,7 @@ def test_a_damaged_memory_of_commits_is_started_anew(hub, repository, state):
     state.mkdir()
     (state / "pins.json").write_text("[")
     fetch(NAME)
-    assert pins.find(NAME) == repository.head.id
+    assert pinned(NAME) == repository.head.id
 
 
 def test_two_at_once_get_the_same(hub, repository):

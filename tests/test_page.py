@@ -30,7 +30,7 @@ def test_an_example_is_answered_by_one_click(visit, app_server, classifier):
     page.locator("#examples button").first.click()
     card = answer(page, EXAMPLES[0].name)
     (prediction,) = classifier.predict(scans.read(EXAMPLES[0]).slices)
-    expect(card.locator("h2")).to_have_text(report.sentence(prediction))
+    expect(card.locator("h2")).to_have_text(prediction.sentence)
     expect(card).to_contain_text(re.compile(r"\d (ms|s) · weights"))
     expect(card).to_contain_text(classifier.version)
     for row in report.certainty(prediction, classifier.config):
@@ -51,7 +51,7 @@ def test_an_upload_of_16_bit_shows_slice_and_evidence_upright_and_in_place(visit
     upload(page, head_file)
     card = answer(page, head_file.name)
     assert prediction.status != "refused"
-    expect(card.locator("h2")).to_have_text(report.sentence(prediction))
+    expect(card.locator("h2")).to_have_text(prediction.sentence)
     shown = shown_picture(page, "#slice")
     expected = overlay.picture(pixels)
     np.testing.assert_array_equal(shown, np.stack([expected] * 3, axis=2) if shown.ndim == 3 else expected)

@@ -66,7 +66,7 @@ def expect_slice(page, index, scan, predictions):
     number = f"Slice {index + 1} of {len(scan.slices)}"
     expect(page.locator(".navigator .caption b")).to_have_text(number, timeout=WAIT)
     card = page.locator("#details .verdict", has_text=number)
-    sentence = report.sentence(predictions[index])
+    sentence = predictions[index].sentence
     said = cards.finding(sentence) if predictions[index].status == "refused" else sentence
     expect(card.locator("h2")).to_have_text(said)
     expect(page.locator("#slice img")).to_have_attribute("alt", number)

@@ -40,7 +40,7 @@ CONFIG = {
     ],
 )
 def test_the_sentence_follows_class_and_operating_point(probabilities, status, threshold, words):
-    assert report.sentence(prediction(probabilities, status, threshold=threshold)) == words
+    assert prediction(probabilities, status, threshold=threshold).sentence == words
 
 
 def test_no_evidence_of_a_tumor_is_said_only_below_the_operating_point():
@@ -48,7 +48,7 @@ def test_no_evidence_of_a_tumor_is_said_only_below_the_operating_point():
     for probabilities in rng.dirichlet([0.4, 0.2, 0.2, 1.2], 500):
         for status in ("accepted", "doubtful"):
             made = prediction(probabilities.tolist(), status, threshold=rng.uniform(0.05, 0.95))
-            denied = "no evidence" in report.sentence(made) or "no tumor" in report.sentence(made)
+            denied = "no evidence" in made.sentence or "no tumor" in made.sentence
             assert not (denied and made.sees_tumor)
 
 
@@ -77,7 +77,7 @@ def test_what_was_not_measured_is_not_promised():
 
 
 def test_the_sentence_for_a_refused_slice_is_its_reason():
-    assert report.sentence(prediction((0.9, 0.05, 0.03, 0.02), "refused", "This is blank.")) == "This is blank."
+    assert prediction((0.9, 0.05, 0.03, 0.02), "refused", "This is blank.").sentence == "This is blank."
 
 
 def test_an_entry_carries_the_probability_of_any_tumor():

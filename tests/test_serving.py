@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from model import pins, serving
+from model import hub as weights_hub
+from model import serving
 from model.artifact import CONFIG, FILES
 from model.serving import ModelMissing, Origin, ServedModel, promoted_folder
 from tests.server import REPOSITORY, change_config, write_random_weights
@@ -144,8 +145,8 @@ def test_a_user_without_a_home_gets_answers_and_keeps_nothing(monkeypatch, caplo
     monkeypatch.delenv("STATE_FOLDER")
     monkeypatch.setattr("pwd.getpwuid", no_such_user)
     assert answering(loaded()) == "embedded"
-    pins.remember(NAME, "0" * 40)
-    assert pins.find(NAME) is None and "Set STATE_FOLDER" in caplog.text
+    weights_hub.pin(NAME, "0" * 40)
+    assert weights_hub.pinned(NAME) is None and "Set STATE_FOLDER" in caplog.text
 
 
 def test_weights_of_the_hub_that_do_not_load_do_not_tell_where_they_lie(published, hub):
@@ -187,7 +188,7 @@ def test_what_nobody_foresaw_keeps_its_text_to_itself(published, monkeypatch, ca
     def fail(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(pins, "find", fail)
+    monkeypatch.setattr(weights_hub, "pinned", fail)
     served = loaded()
     assert answering(served) == "embedded"
     assert "secret" not in served.origin.note and "secret" in caplog.text
