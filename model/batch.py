@@ -177,7 +177,9 @@ def sharded(units: list[list[str]]) -> "ray.data.Dataset":
             room = FILES_OF_SHARD
         shards[-1].append(unit)
         room -= len(unit)
-    return ray.data.from_items([{"shard": pickle.dumps(shard)} for shard in shards], override_num_blocks=len(shards) or None)
+    return ray.data.from_items(
+        [{"shard": pickle.dumps(shard)} for shard in shards], override_num_blocks=len(shards) or None
+    )
 
 
 def _headers(archive: Archive, shard: bytes) -> bytes:

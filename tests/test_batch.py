@@ -14,7 +14,6 @@ from model.artifact import CONFIG, FILES
 from model.classifier import TumorClassifier
 from model.report import each_entry
 from tests.dicom_files import series, slice_12_bit
-from tests.server import write_random_weights
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-batch.txt")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install -r requirements-batch.txt")
@@ -24,11 +23,6 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from model import batch  # noqa: E402
 
 PICTURES = [f"a/{k}.png" for k in range(8)]
-
-
-@pytest.fixture(scope="module")
-def random_weights(tmp_path_factory) -> str:
-    return str(write_random_weights(tmp_path_factory.mktemp("weights"), temperature=0.001))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +59,7 @@ def rows_of(out: Path) -> list[dict]:
 
 
 def test_every_file_is_told_of_once_though_a_machine_dies_and_the_program_stops(
-    cluster, archive, random_weights, tmp_path, draw_head, monkeypatch
+    cluster, archive, weights, tmp_path, draw_head, monkeypatch
 ):
     monkeypatch.setattr(batch, "FILES_OF_SHARD", 1)
     out, latin = tmp_path / "scores", os.fsencode(archive) + b"/caf\xe9.png"
@@ -79,7 +73,7 @@ def test_every_file_is_told_of_once_though_a_machine_dies_and_the_program_stops(
 
     killer = Thread(target=kill_the_second_when_something_is_done)
     killer.start()
-    statuses = batch.score(str(archive), str(out), random_weights)
+    statuses = batch.score(str(archive), str(out), weights)
     killer.join()
     assert statuses.total() == len(PICTURES) + 4 and statuses["unreadable"] == 1
     rows = rows_of(out)
@@ -90,7 +84,7 @@ def test_every_file_is_told_of_once_though_a_machine_dies_and_the_program_stops(
     assert (wholes["a/IM0"]["files"], wholes["a/IM0"]["slices"]) == (3, 3)
     unreadable = wholes["notes.txt"]
     assert unreadable["reason"] and unreadable["glioma"] is None
-    (expected,) = each_entry(TumorClassifier.from_folder(random_weights), [archive / "two.tif"])
+    (expected,) = each_entry(TumorClassifier.from_folder(weights), [archive / "two.tif"])
     for row, made in zip([row for row in rows if row["slices"] == 2], [expected, *expected["slices"]], strict=True):
         assert [row[name] for name in CLASSES] == pytest.approx([made["probabilities"][name] for name in CLASSES])
         assert (row["status"], row["sees_tumor"]) == (made["status"], made["sees_tumor"])
@@ -99,15 +93,15 @@ def test_every_file_is_told_of_once_though_a_machine_dies_and_the_program_stops(
     lost.unlink()
     (out / ".unfinished.parquet").write_bytes(b"PAR1")
     kept = {file: file.stat().st_mtime_ns for file in kept}
-    assert batch.main([str(archive), "--out", str(out), "--weights", random_weights]) == 1  # of the text
+    assert batch.main([str(archive), "--out", str(out), "--weights", str(weights)]) == 1  # of the text
     assert rows_of(out) == rows
     assert kept.items() <= {file: file.stat().st_mtime_ns for file in out.glob("*.parquet")}.items()
     os.unlink(latin)
 
 
-def test_an_object_store_is_read_like_a_folder(cluster, archive, random_weights):
+def test_an_object_store_is_read_like_a_folder(cluster, archive, weights):
     paths = ["two.tif", "a/IM0", "b/IM1", "a/IM2", "notes.txt"]
-    weights = ray.put({name: (Path(random_weights) / name).read_bytes() for name in (CONFIG, FILES["int8"])})
+    weights = ray.put({name: (weights / name).read_bytes() for name in (CONFIG, FILES["int8"])})
     answers = []
     for name in (str(archive), archive.as_uri()):
         place = batch.Archive(name)
@@ -120,10 +114,10 @@ def test_an_object_store_is_read_like_a_folder(cluster, archive, random_weights)
     assert answers[0] == answers[1]
 
 
-def test_answers_of_other_weights_are_left_alone(archive, random_weights, tmp_path, capsys):
+def test_answers_of_other_weights_are_left_alone(archive, weights, tmp_path, capsys):
     row = dict.fromkeys(batch.NAMES) | {"path": "a.png", "model": "other weights"}
     pq.write_table(batch.pa.Table.from_pylist([row], batch.SCHEMA), tmp_path / "earlier.parquet")
-    assert batch.main([str(archive), "--out", str(tmp_path), "--weights", random_weights]) == 2
+    assert batch.main([str(archive), "--out", str(tmp_path), "--weights", str(weights)]) == 2
     assert "holds answers of other weights" in capsys.readouterr().err
 
 
@@ -143,6 +137,7 @@ def test_a_cluster_that_does_not_answer_is_told(archive, tmp_path, monkeypatch, 
 
 def test_without_ray_the_command_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray.data", None)
+    monkeypatch.delitem(sys.modules, "model.batch")
     with pytest.raises(SystemExit, match="2"):
         runpy.run_module("model.batch", run_name="__main__")
     assert "pip install -r requirements-batch.txt" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from model import overlay, report, scans
+from model import overlay, scans
 from model.study import judge_study
 from page import cards, examples, texts
 from tests.browser import VIEWS, WAIT, answer, needs_chromium, photograph, shown_picture, upload
