@@ -1,4 +1,4 @@
-"""`python -m model`: the forms of the answer, their order, the exit codes; folders of any size and what lies in them."""
+"""`python -m model`: the forms of the answer, their order, the exit codes; folders and what lies in them."""
 
 import csv
 import io
