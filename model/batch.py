@@ -84,7 +84,7 @@ class Archive:
 class Scorer:
     """An actor. `weights` in Ray's object store: name -> content of the files that it loads its model from."""
 
-    def __init__(self, archive: Archive, weights: "ray.ObjectRef"):
+    def __init__(self, archive: Archive, weights: ray.ObjectRef):
         self.archive = archive
         with TemporaryDirectory() as folder:
             for name, content in ray.get(weights).items():
@@ -135,10 +135,9 @@ def score(source: str, out: str, weights: str | None) -> Counter:
     units = [unit for unit in grouped(found) if encodable(unit[0]) not in done]
     content = ray.put({name: (classifier.folder / name).read_bytes() for name in (CONFIG, FILES["int8"])})
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=int(ray.cluster_resources()["CPU"]))
-    tables = sharded(units).map_batches(
-        Scorer, fn_constructor_args=(archive, content), batch_size=1, num_cpus=1, compute=pool
-    )
-    for table in tables.iter_batches(batch_size=None, batch_format="pyarrow"):
+    actors = {"fn_constructor_args": (archive, content), "num_cpus": 1, "compute": pool}
+    tables = sharded(units).map_batches(Scorer, batch_size=1, **actors)
+    for table in tables.iter_batches(batch_size=None, batch_format="pyarrow") if units else ():
         name = f"{uuid.uuid4().hex}.parquet"
         parquet.write_table(table, f"{results.root}/.{name}", filesystem=results.files)  # the dot: nobody reads it yet
         results.files.move(f"{results.root}/.{name}", f"{results.root}/{name}")
@@ -168,7 +167,7 @@ def connect() -> None:
         ) from error
 
 
-def sharded(units: list[list[str]]) -> "ray.data.Dataset":
+def sharded(units: list[list[str]]) -> ray.data.Dataset:
     """Some `FILES_OF_SHARD` files to a block: lists of paths, pickled, since no name need be UTF-8."""
     shards, room = [], 0
     for unit in units:
@@ -203,7 +202,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         statuses = score(options.source, options.out, options.weights)
-    except (CannotScore, OSError, ray.exceptions.RayError, KeyboardInterrupt) as problem:
+    except CannotScore as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    except (OSError, ray.exceptions.RayError, KeyboardInterrupt) as problem:
         print(f"{str(problem) or 'Stopped.'} What is finished is kept: run this again to go on.", file=sys.stderr)
         return 2
     counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
