@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from model import report
 from model.prediction import Prediction
 from model.scans import Scan, Unreadable
 from model.wording import duration, many
