@@ -26,7 +26,7 @@ os.environ["GRADIO_TEMP_DIR"] = str(upload_folder())
 import gradio as gr
 
 from model import report, scans
-from model.cases import classify
+from model.report import classify
 from model.scans import isolated
 from model.serving import ModelMissing, ServedModel
 from model.wording import many

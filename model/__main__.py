@@ -1,6 +1,6 @@
 """Classify brain MRI in a terminal.
 
-    python -m model scan.png                     a table, a row for each scan
+    python -m model scan.png                     the answer in plain words
     python -m model head.nii.gz series.zip --json    a list, an entry for each scan with its slices, in the order given
     python -m model folder/ --csv > answers.csv  every scan in a folder; the files of a DICOM series are one
 
@@ -14,23 +14,18 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import CLASSES, DISPLAY_NAMES
-from .cases import ANSWERED
 from .classifier import TumorClassifier
-from .folders import files_below, is_passed_over, units
-from .report import each_entry
-from .spreadsheet import SEES_TUMOR, write_csv
-from .wording import either, many, percent
-
-MOST_NAMED = 5  # suspicious slices in the table
-WIDE_NAME = 32  # letters in the table for a file's name; a longer one moves the rest of its row
-WIDEST_CELL = len("unreadable")
+from .files import files_below, grouped, is_passed_over, series_of
+from .report import ANSWERED, each_entry, write_csv
+from .wording import many, percent
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
     options = _parse(arguments)
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     try:
@@ -50,7 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("There is no file in the folders given. Name scans, or a folder that holds some.", file=sys.stderr)
         return 2
     statuses: set[str] = set()
-    options.write(_answers(classifier, files, statuses))
+    answers = _answers(classifier, files, statuses)
+    if options.csv:
+        write_csv(answers, sys.stdout)
+    else:
+        (_write_json if options.json else _write_text)(answers)
     return 0 if statuses.issubset(ANSWERED) else 1
 
 
@@ -62,14 +61,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a scan, a ZIP of scans, or a folder")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="write", action="store_const", const=_write_json, help="print a JSON list")
-    form.add_argument("--csv", dest="write", action="store_const", const=_write_csv, help="print CSV, a row a slice")
-    parser.add_argument(
-        "--weights",
-        metavar="DIR",
-        help="a weights folder, or ORG/NAME or ORG/NAME@REVISION on the Hub (default: those shipped)",
-    )
-    parser.set_defaults(write=_write_table)
+    form.add_argument("--json", action="store_true", help="print a JSON list")
+    form.add_argument("--csv", action="store_true", help="print CSV, a row a slice")
+    weights = "a weights folder, or ORG/NAME or ORG/NAME@REVISION on the Hub (default: those shipped)"
+    parser.add_argument("--weights", metavar="DIR", help=weights)
     return parser.parse_args(arguments)
 
 
@@ -80,21 +75,17 @@ def _files(paths: list[Path]) -> tuple[list[Path], int]:
     """
     files, passed_over = [], 0
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        for file in files_below(path):
-            if is_passed_over(file, path):
-                passed_over += 1
-            else:
-                files.append(file)
+        found = list(files_below(path)) if path.is_dir() else [path]
+        kept = [file for file in found if file == path or not is_passed_over(file, path)]
+        files += kept
+        passed_over += len(found) - len(kept)
     return files, passed_over
 
 
 def _answers(classifier: TumorClassifier, files: list[Path], statuses: set[str]) -> Iterator[dict]:
     """An entry for each scan, as it is answered; its status is put into `statuses`."""
-    for unit in units(files):
-        for entry in each_entry(classifier, unit):
+    for group in grouped([(str(file), series_of(file)) for file in files]):
+        for entry in each_entry(classifier, group):
             statuses.add(entry["status"])
             yield entry
 
@@ -109,43 +100,22 @@ def _write_json(answers: Iterator[dict]) -> None:
     print("\n]")
 
 
-def _write_csv(answers: Iterator[dict]) -> None:
-    write_csv(answers, sys.stdout)
-
-
-def _write_table(answers: Iterator[dict]) -> None:
-    heads = ("status", "tumor seen", *(DISPLAY_NAMES[name] for name in CLASSES), "possible")
-    _print_row("file", heads, heads)
+def _write_text(answers: Iterator[dict]) -> None:
+    """The file, its status and the answer in plain words; below it the probabilities and what else there is to say."""
     for entry in answers:
-        cells = ["-"] * (len(heads) - 1)  # the probabilities of what is no brain MRI mean nothing
-        if entry["status"] in ("accepted", "doubtful"):
-            by_class = [percent(entry["probabilities"][name]) for name in CLASSES]
-            cells = [SEES_TUMOR[entry["sees_tumor"]], *by_class, _possible(entry)]
-        _print_row(entry["file"], (entry["status"], *cells), heads)
-        for remark in _remarks(entry):
-            print(f"    {remark}")
-
-
-def _print_row(file: str, cells: Sequence[str], heads: Sequence[str]) -> None:
-    """A line of the table, whose columns are as wide as they may need to be: rows are written before all are known."""
-    spaced = [cell.ljust(max(len(head), WIDEST_CELL)) for cell, head in zip(cells, heads, strict=True)]
-    print("  ".join([file.ljust(WIDE_NAME), *spaced]).rstrip(), flush=True)
-
-
-def _possible(entry: dict) -> str:
-    """What cannot be excluded; a study has no such list, only its slices do."""
-    return "-" if entry["study"] else either([DISPLAY_NAMES[name] for name in entry["slices"][0]["prediction_set"]])
-
-
-def _remarks(entry: dict) -> list[str]:
-    """The lines below a row of the table."""
-    remarks = [entry["reason"]] if entry["reason"] else []
-    if study := entry["study"]:
-        suspicious = ", ".join(map(str, study["suspicious"][:MOST_NAMED]))
-        named = f"; most suspicious first: {suspicious}" if suspicious else ""
-        refused = f", {study['refused']} refused" if study["refused"] else ""
-        remarks.append(f"{many(len(entry['slices']), 'slice')}{refused}{named}")
-    return remarks + entry["notes"]
+        answered = entry["status"] in ("accepted", "doubtful")  # what is no brain MRI has no probabilities
+        print(f"{entry['file']}: {entry['status']}. {entry['sentence']}")
+        remarks = [entry["reason"]] if answered and entry["reason"] else []
+        if answered:
+            by_class = [f"{DISPLAY_NAMES[name]} {percent(entry['probabilities'][name])}" for name in CLASSES]
+            remarks.insert(0, ", ".join(by_class))
+        if study := entry["study"]:
+            named = ", ".join(map(str, study["suspicious"]))
+            refused = f", {study['refused']} refused" if study["refused"] else ""
+            suspicious = f"; most suspicious first: {named}" if named else ""
+            remarks.append(f"{many(len(entry['slices']), 'slice')}{refused}{suspicious}")
+        for remark in remarks + entry["notes"]:
+            print(f"    {remark}", flush=True)
 
 
 if __name__ == "__main__":

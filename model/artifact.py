@@ -31,6 +31,10 @@ class OtherFormat(DamagedWeights):
     """It is of another version of this program."""
 
 
+class WeightsUnavailable(ValueError):
+    """The weights asked for cannot be had; the message is for the user."""
+
+
 def make_config(name: str, size: int, margin: float, **facts) -> dict:
     """What config.json says of an artifact that is not calibrated and refuses nothing yet; `facts` add or override.
 
@@ -81,18 +85,12 @@ def read_config(folder: Path) -> dict:
     try:
         content = json.loads((folder / CONFIG).read_text())
         config = content.get(OURS, content)  # up to format 3 there was nothing else
-        version, classes = config["format_version"], tuple(config["classes"])
-        newer, older = version > FORMAT_VERSION, version < FORMAT_VERSION
+        version, classes = int(config["format_version"]), tuple(config["classes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedWeights(damaged) from error
-    if newer:
-        raise OtherFormat(
-            f"these weights have format {version}; this program reads format {FORMAT_VERSION}. Update it."
-        )
-    if older:
-        raise OtherFormat(
-            f"these weights have format {version}; this program reads format {FORMAT_VERSION}. Take newer weights."
-        )
+    if version != FORMAT_VERSION:
+        remedy = "Update it." if version > FORMAT_VERSION else "Take newer weights."
+        raise OtherFormat(f"these weights have format {version}; this program reads format {FORMAT_VERSION}. {remedy}")
     if classes != CLASSES:
         raise DamagedWeights(f"these weights answer {config['classes']}; this program knows {', '.join(CLASSES)} only.")
     if not _holds_all_of(make_config("", 0, 0.0), config):

@@ -1,156 +1,219 @@
-"""Score an archive: every file below a folder, a row for each slice, in one Parquet file.
+"""Score an archive on Ray Data: every file in a folder or an object store, a row for each slice, as Parquet.
 
-    python -m model.batch ARCHIVE --out results.parquet
-    torchrun --nproc_per_node 4 -m model.batch ARCHIVE --out results.parquet     # shared out among processes
+    python -m model.batch /archive --out /scores
+    RAY_ADDRESS=head:6379 python -m model.batch s3://bucket/archive --out s3://bucket/scores
 
-A file that cannot be read is a row that says why; the files of a DICOM series are one scan. Stopped, killed or out of
-room, the same command goes on where it was: what is finished lies in results.parquet.parts/ until all is. Memory does
-not grow with the archive. Needs pyarrow: pip install -r requirements-batch.txt.
+Each core of this machine, or of the cluster at RAY_ADDRESS, has an actor with one session of the model. Code and
+weights are sent along; a machine of the cluster needs requirements-batch.txt, and has to reach the archive. Rows are
+those of CSV: a file that cannot be read is a row with the reason, the files of a DICOM series are one scan. What a
+worker was at when it died, another does. Stopped or killed, the same command goes on with what is not in --out yet.
 
-Exit code: 0 if every file was read, 1 if one was not (0 under torchrun, which takes any other for a crash), 2 if
-nothing could be done.
+Exit code: 0 if every file was read, 1 if one was not, 2 if nothing could be done.
 """
 
 import argparse
 import os
-import shutil
+import pickle
+import socket
 import sys
-import time
+import uuid
+from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from .batch_plan import Plan, Unit, make_plan, read_plan, write_plan
-from .cases import ANSWERED
-from .classifier import TumorClassifier
-from .report import each_entry
+from .artifact import CONFIG, FILES
+from .classifier import TumorClassifier, cores
+from .files import files_below, grouped, series_of, write_whole
+from .report import ANSWERED, COLUMNS, ROUNDED, WHOLE, each_entry, rows
+from .scans import MAX_BYTES
+from .scans.sources import Source
 from .wording import many
 
-WAIT = 0.5  # seconds between two looks at whether the other processes are done
-NO_PYARROW = "Writing Parquet needs pyarrow. Install it with: pip install -r requirements-batch.txt"
+try:
+    import pyarrow as pa
+    import pyarrow.compute as compute
+    import pyarrow.dataset as arrow_dataset
+    import pyarrow.fs as arrow_fs
+    import pyarrow.parquet as parquet
+    import ray.data
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    print(f"Bulk scoring needs {error.name}. Install it with: pip install -r requirements-batch.txt", file=sys.stderr)
+    sys.exit(2)
+
+CONNECT_SECONDS = 10
+FILES_OF_SHARD = 64  # of a task, and of a Parquet file: what a crash costs at most, some seconds of a core
+TYPES = dict.fromkeys(("files", "slices", "slice"), pa.int32()) | dict.fromkeys((*ROUNDED, "seconds"), pa.float32())
+TYPES |= {"prediction_set": pa.list_(pa.string()), "sees_tumor": pa.bool_()}
+# path: of the scan's first file; files: how many it was read from; slice: null where the row is of a whole scan
+NAMES = ("path", "files", "slices", *COLUMNS, "kind", "plane", "sequence")
+SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in NAMES])
 
 
 class CannotScore(Exception):
     """Nothing can be done. The message is a sentence."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = _parse(arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
-    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    try:
-        code = score(options.source, options.out, options.weights, rank, processes)
-        return 0 if code == 1 and processes > 1 else code
-    except CannotScore as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        print(f"{options.out} cannot be written: {reason}. What is finished is kept: run this again.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped. What is finished is kept: run this again to go on.", file=sys.stderr)
-        return 2
+class Archive:
+    """The files below a folder: of this machine, or of an object store by a URI of pyarrow's (s3://, gs://, hdfs://)."""
+
+    def __init__(self, name: str):
+        self.is_local = "://" not in name
+        place = str(Path(name).expanduser().absolute()) if self.is_local else name
+        self.files, self.root = arrow_fs.FileSystem.from_uri(place)
+
+    def paths(self) -> list[str]:
+        """Every file. Raises: OSError for a folder that cannot be listed."""
+        if self.is_local:  # where a name may be any bytes
+            return [str(path) for path in files_below(Path(self.root))]
+        below = self.files.get_file_info(arrow_fs.FileSelector(self.root, recursive=True))
+        return [info.path for info in below if info.is_file]
+
+    def header(self, path: str) -> Path | Source:
+        """What `series_of` reads: of a file in an object store no more than the header is fetched."""
+        return Path(path) if self.is_local else Source(path, lambda: self.files.open_input_file(path))
+
+    def content(self, path: str) -> Path | bytes:
+        """What `each_entry` reads: from an object store no more bytes than just too many."""
+        return Path(path) if self.is_local else self.files.open_input_stream(path).read(MAX_BYTES + 1)
 
 
-def score(source: Path, out: Path, weights: str | None, rank: int = 0, processes: int = 1) -> int:
-    """Score what is below `source`, as process `rank` of so many, into `out`; returns the exit code.
+class Scorer:
+    """An actor. `weights` in Ray's object store: name -> content of the files that it loads its model from."""
+
+    def __init__(self, archive: Archive, weights: ray.ObjectRef):
+        self.archive = archive
+        with TemporaryDirectory() as folder:
+            for name, content in ray.get(weights).items():
+                write_whole(Path(folder, name), content)
+            self.classifier = TumorClassifier(Path(folder), threads=1)
+
+    def __call__(self, batch: dict) -> pa.Table:
+        """One pickled shard, lists of paths that are read together -> rows of `SCHEMA`."""
+        (shard,) = batch["shard"]
+        return pa.Table.from_pylist([row for paths in pickle.loads(shard) for row in self._rows(paths)], SCHEMA)
+
+    def _rows(self, paths: list[str]) -> Iterator[dict]:
+        contents = [self.archive.content(path) for path in paths]
+        for entry in each_entry(self.classifier, contents, [os.path.basename(path) for path in paths]):
+            facts = {"path": paths[0], "files": len(paths), "slices": len(entry["slices"])}
+            for row in rows(entry):
+                number = None if row.get("slice") in (None, "", WHOLE) else row["slice"]
+                row = row | facts | {"slice": number}
+                yield {name: encodable(row.get(name)) for name in NAMES}
+
+
+def encodable(value: object) -> object:
+    """Text that UTF-8 can hold: a file's name may be any bytes."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
+def score(source: str, out: str, weights: str | None) -> Counter:
+    """Score what is below `source` into `out`; returns how many scans have which status, those of earlier runs, too.
 
     Raises: CannotScore, OSError.
     """
-    try:
-        from . import parquet
-    except ModuleNotFoundError as error:
-        raise CannotScore(NO_PYARROW) from error
-    if not source.is_dir():
-        raise CannotScore(f"{source} is no folder. Name the one that holds the archive.")
-    if out.exists():
-        if rank:
-            return 0  # the others were done before this process began
-        raise CannotScore(f"{out} is there already. Choose another --out, or move it away.")
+    archive, results = Archive(source), Archive(out)
+    paths = [path for path in archive.paths() if not path.startswith(f"{results.root}/")]
+    if not paths:
+        raise CannotScore(f"There is no file below {source}. Name the folder that holds the archive.")
     try:
         classifier = TumorClassifier.from_pretrained(weights)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise CannotScore(f"No model could be loaded: {error}") from error
-    parts = out.with_name(f"{out.name}.parts")
-    plan = planned(source, classifier.version, parts) if rank == 0 else plan_of_first(parts, out)
-    if plan is None:
-        return 0
-    _check(plan, source, classifier.version, parts)
-    files = [parts / f"{number:06d}.parquet" for number in range(len(plan.shards))]
-    begun, scored = time.monotonic(), 0
-    for number in range(rank, len(files), processes):
-        if not files[number].exists() and not out.exists():  # all parts go once `out` is there
-            parquet.write_rows(_rows(classifier, source, plan.shards[number]), files[number])
-            scored += sum(map(len, plan.shards[number]))
-            speed = scored / (time.monotonic() - begun)
-            print(f"shard {number + 1} of {len(files)} is done, {speed:.1f} files/s in this process", flush=True)
-    if rank:
-        return 0
-    while not all(file.exists() for file in files):  # torchrun ends this process if another one fails
-        time.sleep(WAIT)
-    statuses = parquet.merge(files, out)
-    shutil.rmtree(parts)
-    counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
-    print(f"wrote {out}: {many(statuses.total(), 'scan')} of {many(plan.files, 'file')}: {counts}")
-    return 0 if all(status in ANSWERED for status in statuses) else 1
+    results.files.create_dir(results.root)
+    before = rows_in(results, ["path", "model"])
+    if others := set(before["model"].to_pylist()) - {classifier.version}:
+        raise CannotScore(f"{out} holds answers of {others.pop()}. Go on with those weights, or choose another --out.")
+    connect()
+    read = sharded([[path] for path in paths]).map(lambda row: {"found": _headers(archive, row["shard"])})
+    found = sorted((one for row in read.take_all() for one in pickle.loads(row["found"])), key=itemgetter(0))
+    done = set(before["path"].to_pylist())
+    units = [unit for unit in grouped(found) if encodable(unit[0]) not in done]
+    content = ray.put({name: (classifier.folder / name).read_bytes() for name in (CONFIG, FILES["int8"])})
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=int(ray.cluster_resources()["CPU"]))
+    actors = {"fn_constructor_args": (archive, content), "num_cpus": 1, "compute": pool}
+    tables = sharded(units).map_batches(Scorer, batch_size=1, **actors)
+    for table in tables.iter_batches(batch_size=None, batch_format="pyarrow") if units else ():
+        name = f"{uuid.uuid4().hex}.parquet"
+        parquet.write_table(table, f"{results.root}/.{name}", filesystem=results.files)  # the dot: nobody reads it yet
+        results.files.move(f"{results.root}/.{name}", f"{results.root}/{name}")
+    written = rows_in(results, ["status", "slice", "slices"])
+    of_scans = written.filter((compute.field("slices") == 1) | compute.field("slice").is_null())
+    return Counter(of_scans["status"].to_pylist())
 
 
-def planned(source: Path, model: str, parts: Path) -> Plan:
-    """The plan in the folder `parts`, which is made if it is not there. Raises: CannotScore, OSError."""
-    file = parts / "plan.json"
-    if not file.exists():
-        try:
-            plan = make_plan(source, model)
-        except OSError as error:
-            raise CannotScore(
-                f"{error.filename} cannot be listed: {(error.strerror or str(error)).lower()}. Make it readable, or "
-                "move it out of the archive."
-            ) from error
-        if not plan.files:
-            raise CannotScore(f"There is no file below {source}. Name the folder that holds the archive.")
-        parts.mkdir(parents=True, exist_ok=True)
-        write_plan(plan, file)
-    return read_plan(file)
-
-
-def plan_of_first(parts: Path, out: Path) -> Plan | None:
-    """The plan that the first process makes; None if `out` is written already, there being no shard for this one."""
-    while not out.exists():
-        try:
-            return read_plan(parts / "plan.json")
-        except FileNotFoundError:
-            time.sleep(WAIT)
-    return None
-
-
-def _check(plan: Plan, source: Path, model: str, parts: Path) -> None:
-    """Raises: CannotScore if the plan was made for another archive or other weights."""
-    if (plan.source, plan.model) != (str(source.resolve()), model):
+def connect() -> None:
+    """Start Ray on this machine, or join the cluster at RAY_ADDRESS. Raises: CannotScore if there is none."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized():
+        return
+    if not address:
+        ray.init("local", num_cpus=cores(), include_dashboard=False, logging_level="warning")
+        return
+    try:
+        if address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        package = str(Path(__file__).parent)
+        ray.init(address, runtime_env={"py_modules": [package]}, logging_level="warning")
+    except (OSError, ValueError, RuntimeError) as error:
         raise CannotScore(
-            f"{parts} holds what {plan.model} says of {plan.source}. Go on with these, choose another --out, or remove "
-            "that folder."
-        )
+            f"No Ray cluster answers at RAY_ADDRESS={address} ({error}). Start one with: ray start --head, or unset it."
+        ) from error
 
 
-def _rows(classifier: TumorClassifier, source: Path, units: list[Unit]) -> Iterator[dict]:
-    """The rows of some files, read and judged one after the other."""
-    from .parquet import typed_rows
-
+def sharded(units: list[list[str]]) -> ray.data.Dataset:
+    """Some `FILES_OF_SHARD` files to a block: lists of paths, pickled, since no name need be UTF-8."""
+    shards, room = [], 0
     for unit in units:
-        for entry in each_entry(classifier, [source / name for name in unit]):
-            yield from typed_rows(entry, unit[0], len(unit))
+        if room <= 0:
+            shards.append([])
+            room = FILES_OF_SHARD
+        shards[-1].append(unit)
+        room -= len(unit)
+    return ray.data.from_items(
+        [{"shard": pickle.dumps(shard)} for shard in shards], override_num_blocks=len(shards) or None
+    )
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def _headers(archive: Archive, shard: bytes) -> bytes:
+    return pickle.dumps([(path, series_of(archive.header(path))) for (path,) in pickle.loads(shard)])
+
+
+def rows_in(results: Archive, columns: list[str]) -> pa.Table:
+    """What is written already."""
+    return arrow_dataset.dataset(results.root, SCHEMA, "parquet", results.files).to_table(columns)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m model.batch",
-        description="Score every file below a folder into a Parquet file. Research demo, not a medical device.",
+        description="Score every file of an archive into Parquet. Research demo, not a medical device.",
     )
-    parser.add_argument("source", type=Path, metavar="ARCHIVE", help="the folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the Parquet file to write")
+    parser.add_argument("source", metavar="SRC", help="a folder, or a URI such as s3://bucket/folder")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder, or URI, for the Parquet files")
     parser.add_argument("--weights", help="a weights folder, or ORG/NAME on the Hub (default: those shipped)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    try:
+        statuses = score(options.source, options.out, options.weights)
+    except CannotScore as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    except (OSError, ray.exceptions.RayError, KeyboardInterrupt) as problem:
+        print(f"{str(problem) or 'Stopped.'} What is finished is kept: run this again to go on.", file=sys.stderr)
+        return 2
+    counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
+    print(f"{options.out} holds {many(statuses.total(), 'scan')}: {counts}")
+    return 0 if set(statuses) <= set(ANSWERED) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from model.batch import main as under_its_name  # by which the workers know what they are sent
+
+    sys.exit(under_its_name())

@@ -48,7 +48,7 @@ class TumorClassifier:
 
     @classmethod
     def from_folder(cls, folder: str | Path, precision: str = "int8") -> "TumorClassifier":
-        """Load the artifact in `folder`; `precision` "int8" or "fp32" names the file. Raises `DamagedWeights`."""
+        """Load the artifact in `folder`; `precision` "int8" or "fp32" names the file. Raises: `DamagedWeights`."""
         return cls(Path(folder), precision)
 
     @classmethod
@@ -73,16 +73,12 @@ class TumorClassifier:
         One slice at a time: dynamic quantization takes its ranges anew at each call, and no answer must depend on what
         else was asked.
         """
-        return _joined(list(self.threads.map(self._outputs_of_one, np.asarray(frames))))
+        return _joined(list(self.threads.map(self.graph.run, np.asarray(frames))))
 
-    def _outputs_of_one(self, square: np.ndarray) -> RawOutputs:
-        """uint8 (S, S) -> N = 1."""
-        return RawOutputs(*self.graph.run(square))
-
-    def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, bool, RawOutputs]:
-        """A slice -> its frame uint8 (S, S), where that lies, whether lines are drawn on it, and its outputs."""
+    def _look_at(self, pixels: np.ndarray) -> tuple[np.ndarray, Window, bool, list[np.ndarray]]:
+        """A slice -> its frame uint8 (S, S), where that lies, whether lines are drawn on it, and outputs (N = 1)."""
         square, window = frame(pixels, size=self.config["size"], margin=self.config["margin"])
-        return square, window, has_lines(pixels), self._outputs_of_one(square)
+        return square, window, has_lines(pixels), self.graph.run(square)
 
     def calibrate(self, logits: np.ndarray) -> np.ndarray:
         """Logits (N, classes) -> calibrated probabilities float64 (N, classes): softmax(logits / temperature).
@@ -115,14 +111,12 @@ class TumorClassifier:
             return []
         look = self.threads.map if len(slices) > 1 else map
         squares, windows, drawn_on, pieces = zip(*look(self._look_at, slices), strict=True)
-        frames, raw = np.stack(squares), _joined(pieces)
+        raw = _joined(pieces)
         probabilities = self.calibrate(raw.logits)
-        judged, sets = self.judge(frames, raw, probabilities), self.prediction_sets(probabilities)
+        judged, sets = self.judge(np.stack(squares), raw, probabilities), self.prediction_sets(probabilities)
         return [
             Prediction(
-                status=status,
-                about_slice=about_slice,
-                about_answer=about_answer,
+                *judged[i],
                 label=CLASSES[int(probabilities[i].argmax())],
                 probabilities=dict(zip(CLASSES, probabilities[i].tolist(), strict=True)),
                 prediction_set=by_probability(probabilities[i], sets[i]),
@@ -132,7 +126,7 @@ class TumorClassifier:
                 evidence=raw.evidence[i],
                 window=windows[i],
             ).doubted([DRAWN_ON] if drawn_on[i] else [])
-            for i, (status, about_slice, about_answer) in enumerate(judged)
+            for i in range(len(judged))
         ]
 
     def judge(self, frames: np.ndarray, raw: RawOutputs, probabilities: np.ndarray) -> list[tuple[str, str, str]]:
@@ -161,8 +155,8 @@ class TumorClassifier:
         return judged
 
 
-def _joined(pieces: Sequence[RawOutputs]) -> RawOutputs:
-    """What the network says of each slice, in one."""
+def _joined(pieces: Sequence[list[np.ndarray]]) -> RawOutputs:
+    """The outputs of several slices, each in the order of `RawOutputs`, in one."""
     return RawOutputs(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 

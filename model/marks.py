@@ -2,7 +2,7 @@
 
 Marks change the answer, and no network here has learned to look past them. In gray they are told from tissue by what no
 scanner and no window makes: lines as bright as the slice can be, of one width and brightness, on smooth curves, with
-edges that are sharper than all others of the same slice. `LINES` weighs these signs; training/evaluation/marks.py fits it.
+edges that are sharper than all others of the slice. `LINES` weighs these signs; training/evaluation/marks.py fits it.
 """
 
 import json

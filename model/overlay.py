@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from .preprocess import PERCENTILES, Window, stretch_contrast
+from .preprocess import PERCENTILES, Window, finite, stretch_contrast
 
 COLORS = ("#0d0887", "#7e03a8", "#cc4778", "#f89540", "#f0f921")  # from no evidence to the most
 MOST_COVER = 0.6  # opacity where the evidence is strongest: the anatomy below must stay visible
@@ -35,15 +35,12 @@ def under_one_window(slices: Sequence[np.ndarray]) -> list[np.ndarray]:
     if all(pixels.dtype == np.uint8 for pixels in slices):
         return list(slices)
     step = max(1, sum(pixels.size for pixels in slices) // SAMPLE)
-    sample = np.concatenate([pixels.ravel()[::step].astype(np.float32) for pixels in slices])
-    low, high = np.percentile(np.nan_to_num(sample, nan=0, posinf=0, neginf=0), PERCENTILES)
+    sample = np.concatenate([finite(pixels.ravel()[::step]) for pixels in slices])
+    low, high = np.percentile(sample, PERCENTILES)
     if high <= low:  # hardly anything stands out of the ground: each slice for itself
         return [stretch_contrast(pixels) for pixels in slices]
-    shown = []
-    for pixels in slices:
-        finite = np.nan_to_num(pixels.astype(np.float32), nan=0, posinf=0, neginf=0)
-        shown.append((np.clip((finite - low) / (high - low), 0, 1) * 255).round().astype(np.uint8))
-    return shown
+    levels = ((finite(pixels) - low) / (high - low) for pixels in slices)
+    return [(level.clip(0, 1) * 255).round().astype(np.uint8) for level in levels]
 
 
 def picture(pixels: np.ndarray) -> np.ndarray:
@@ -63,19 +60,16 @@ def evidence_picture(pixels: np.ndarray, share: np.ndarray, window: Window) -> n
         `window`, the square of the slice that `share` covers.
     Returns: uint8 (H, W, 3), of the size of `picture(pixels)`, and equal to it where there is no evidence.
     """
-    gray = picture(pixels)
-    level = _level(share, window, _scale(pixels), gray.shape)
-    heat = HEAT[(255 * level).round().astype(np.uint8)]
-    cover = (MOST_COVER * level)[:, :, None]
-    ground = gray[:, :, None].astype(np.float32)
-    blended = (ground + cover * (heat - ground)).round().astype(np.uint8)
-    blended[_contour(level)] = 255
+    layer = np.asarray(evidence_layer(pixels, share, window).convert("RGBA"), np.float32)
+    colors, cover = layer[..., :3], MOST_COVER * layer[..., 3:] / 255
+    ground = picture(pixels)[:, :, None]
+    blended = (ground + cover * (colors - ground)).round().astype(np.uint8)
+    blended[(layer == 255).all(axis=2)] = 255  # the contour: opaque, unlike what it surrounds
     return blended
 
 
 def evidence_layer(pixels: np.ndarray, share: np.ndarray, window: Window) -> Image.Image:
-    """One class's evidence alone, to be laid on `picture(pixels)`: shown at an opacity of `MOST_COVER` it looks like
-    `evidence_picture`, but for the fainter contour.
+    """One class's evidence alone, to be laid on `picture(pixels)` at an opacity of `MOST_COVER`.
 
     Args: as for `evidence_picture`.
     Returns: an image of the size of `picture(pixels)`, of 8-bit palette indices, opaque where the evidence is strongest

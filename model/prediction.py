@@ -7,7 +7,7 @@ import numpy as np
 
 from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
 from .preprocess import Window
-from .wording import either
+from .wording import either, percent
 
 UNDECIDED_BELOW = 0.5  # below it the classes other than the first are together more probable than the first
 
@@ -58,6 +58,25 @@ class Prediction:
     def likeliest_tumor(self) -> str:
         """The most probable of the tumor types."""
         return max((name for name in CLASSES if name != CLASSES[NO_TUMOR]), key=self.probabilities.get)
+
+    @property
+    def sentence(self) -> str:
+        """The answer in plain words; for a refused slice its reason, since its probabilities mean nothing.
+
+        That there is no evidence of a tumor is said only where P(tumor) stays below the operating point.
+        """
+        if self.status == "refused":
+            return self.reason
+        tumor, no_tumor = percent(self.tumor_probability), self.label == CLASSES[NO_TUMOR]
+        if no_tumor and self.sees_tumor:  # more probable than each of the three tumors, not than all together
+            if self.tumor_probability > 0.5:
+                return f"A tumor is more likely than not ({tumor}), but which one is open."
+            return f"A tumor cannot be ruled out ({tumor}), although its absence is more likely."
+        finding = DISPLAY_NAMES[self.label] if no_tumor else f"a {DISPLAY_NAMES[self.label]}"
+        probability = percent(self.probabilities[self.label])
+        if self.status == "doubtful" or (not no_tumor and not self.sees_tumor):
+            return f"The model leans towards {finding} ({probability})."
+        return f"The model sees {'no evidence of a tumor' if no_tumor else f'evidence of {finding}'} ({probability})."
 
     def doubted(self, doubts: Sequence[str]) -> "Prediction":
         """The same, but no longer accepted if there are `doubts` about the slice, sentences; a refusal stays one."""

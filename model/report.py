@@ -1,21 +1,96 @@
-"""What is said about scans: one entry for each, the same on the command line, in CSV and through the API."""
+"""Scans -> cases -> what is said of them: one entry for each, the same on the command line, in CSV and through the API.
 
+A case is a scan with what the model says of every slice and, of several slices, of the study.
+"""
+
+import csv
+import logging
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from . import CLASSES, DISPLAY_NAMES, NO_TUMOR
-from .cases import Case, classify
+from . import CLASSES, DISPLAY_NAMES
+from .marks import DRAWN_ON
 from .prediction import Prediction
-from .scans import isolated
-from .study import Study
+from .scans import Scan, Unreadable, isolated
+from .study import Study, judge_study
 from .wording import either, percent
 
 if TYPE_CHECKING:
     from .classifier import TumorClassifier
 
-VERDICT = ("label", "probabilities", "tumor_probability", "sees_tumor")  # None of a file that could not be read
+CHUNK = 16  # slices between two reports: a progress bar moves several times a second, and all threads have work
+NO_ANSWER = "Something went wrong while the model looked at this scan. Whoever runs this program finds in its log what."
+ANSWERED = ("accepted", "doubtful", "refused")  # the statuses of what the model has looked at
+
+WHOLE = "all"  # in the column `slice` of CSV: the row is of the study
+FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet runs a cell that begins so
+ROUNDED = (*CLASSES, "tumor_probability", "threshold", "brain_score", "distance")
+COLUMNS = (  # prediction_set is a list with spaces, sees_tumor is yes or no
+    *("file", "slice", "status", "reason", "label", "prediction_set", "sees_tumor"),
+    *(*ROUNDED, "seconds", "answered", "model"),
+)
+SEES_TUMOR = {True: "yes", False: "no", None: ""}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan, or one file that is none, and all that is said of it."""
+
+    name: str
+    status: str  # of the verdict; "unreadable" for a file that is no scan, "failed" if the model broke down over it
+    reason: str  # a sentence or two for the user; empty when accepted
+    seconds: float  # that the model took
+    answered: datetime  # when, UTC
+    scan: Scan | None = None  # None if unreadable
+    predictions: tuple[Prediction, ...] = ()  # in the order of the slices; empty if unreadable or failed
+    study: Study | None = None  # of several slices
+
+    @property
+    def verdict(self) -> Study | Prediction | None:
+        """What is said of the whole: the study's verdict of several slices, the prediction of a single one."""
+        return self.study or (self.predictions[0] if self.predictions else None)
+
+
+def classify(classifier: "TumorClassifier", found: Iterable[Scan | Unreadable]) -> Iterator[tuple[int, Case | None]]:
+    """Classify every slice of what was read.
+
+    Args: `found` as `scans.read_all` returns it.
+    Yields: (slices answered so far, None) after each chunk of slices, and (slices answered so far, case) for each
+        entry of `found`, in order. What goes wrong with one is logged, costs that case alone, and raises nothing.
+    """
+    answered = 0
+    for one in found:
+        if isinstance(one, Unreadable):
+            yield answered, Case(one.name, "unreadable", one.reason, 0.0, datetime.now(UTC))
+            continue
+        before, start, predictions = answered, time.perf_counter(), []
+        try:
+            for first in range(0, len(one.slices), CHUNK):
+                predictions += classifier.predict(one.slices[first : first + CHUNK])
+                answered = before + len(predictions)
+                yield answered, None
+            yield answered, _case(classifier, one, predictions, time.perf_counter() - start)
+        except Exception:  # unforeseen: its text is for the log, but nobody must be left waiting
+            logging.getLogger(__name__).exception("A scan could not be classified.")
+            answered = before + len(one.slices)
+            yield answered, Case(one.name, "failed", NO_ANSWER, time.perf_counter() - start, datetime.now(UTC), one)
+
+
+def _case(classifier: "TumorClassifier", scan: Scan, predictions: list[Prediction], seconds: float) -> Case:
+    for i in scan.marked:
+        if DRAWN_ON not in predictions[i].about_slice:  # the lines may be bright enough to be seen in gray, too
+            predictions[i] = predictions[i].doubted([DRAWN_ON])
+    if len(predictions) == 1:
+        predictions = [predictions[0].doubted(scan.doubts)]
+    study = judge_study(predictions, classifier.config, scan.doubts) if len(predictions) > 1 else None
+    verdict = study or predictions[0]
+    now = datetime.now(UTC)
+    return Case(scan.name, verdict.status, verdict.reason, seconds, now, scan, tuple(predictions), study)
 
 
 def entries(classifier: "TumorClassifier", files: Sequence[str | Path]) -> list[dict]:
@@ -24,9 +99,14 @@ def entries(classifier: "TumorClassifier", files: Sequence[str | Path]) -> list[
     return [entry(case, classifier.version) for _, case in classify(classifier, found) if case]
 
 
-def each_entry(classifier: "TumorClassifier", files: Sequence[str | Path]) -> Iterator[dict]:
-    """As `entries`, of any number of files that an upload would not hold: one scan at a time is read and classified."""
-    found = (scan for _, scan in isolated.read_each(files, most_bytes=math.inf))
+def each_entry(
+    classifier: "TumorClassifier", files: Sequence[str | Path | bytes], names: Sequence[str] = ()
+) -> Iterator[dict]:
+    """As `entries`, of any number of files that an upload would not hold: one scan at a time is read and classified.
+
+    Args: `files`, paths, or bytes with their `names`.
+    """
+    found = (scan for _, scan in isolated.read_each(files, names, most_bytes=math.inf))
     for _, case in classify(classifier, found):
         if case:
             yield entry(case, classifier.version)
@@ -43,62 +123,33 @@ def entry(case: Case, version: str) -> dict:
         with `count`, `reason` and `other_picture`) of the `Scan`; `seconds` that the model took, `answered` (UTC), and
         `model`. Slices are numbered as the scan orders them.
     """
-    verdict, study, scan = case.verdict, case.study, case.scan
-    answer = dict.fromkeys(VERDICT)
-    if verdict:
-        answer = {
-            "label": max(verdict.probabilities, key=verdict.probabilities.get),
-            "probabilities": verdict.probabilities,
-            "tumor_probability": verdict.tumor_probability,
-            "sees_tumor": verdict.sees_tumor,
-        }
+    verdict, study, scan = case.verdict, case.study, case.scan or Scan([], case.name)
+    counts = study and {
+        "suspicious": [index + 1 for index in study.suspicious],
+        "judged": study.n_judged,
+        "refused": study.n_refused,
+    }
     return {
         "file": case.name,
         "status": case.status,
         "reason": case.reason,
-        "sentence": said_of(verdict) if verdict else case.reason,
-        **answer,
-        "study": study
-        and {
-            "suspicious": [index + 1 for index in study.suspicious],
-            "judged": study.n_judged,
-            "refused": study.n_refused,
-        },
+        "sentence": verdict.sentence if verdict else case.reason,
+        "label": verdict and max(verdict.probabilities, key=verdict.probabilities.get),
+        "probabilities": verdict and verdict.probabilities,
+        "tumor_probability": verdict and verdict.tumor_probability,
+        "sees_tumor": verdict and verdict.sees_tumor,
+        "study": counts,
         "slices": [{"slice": number, **made.as_dict()} for number, made in enumerate(case.predictions, 1)],
-        "kind": scan.kind if scan else "",
-        "plane": scan.plane if scan else "",
-        "sequence": scan.sequence if scan else "",
-        "spacing": list(scan.spacing) if scan and scan.spacing else None,
-        "notes": list(scan.notes) if scan else [],
-        "omitted": [omission._asdict() for omission in scan.omitted] if scan else [],
+        "kind": scan.kind,
+        "plane": scan.plane,
+        "sequence": scan.sequence,
+        "spacing": list(scan.spacing) if scan.spacing else None,
+        "notes": list(scan.notes),
+        "omitted": [omission._asdict() for omission in scan.omitted],
         "seconds": round(case.seconds, 4),
         "answered": case.answered.isoformat(timespec="seconds"),
         "model": version,
     }
-
-
-def said_of(verdict: Study | Prediction) -> str:
-    """The answer in plain words, of a study or of a slice."""
-    return getattr(verdict, "sentence", None) or sentence(verdict)
-
-
-def sentence(prediction: Prediction) -> str:
-    """The answer in plain words; for a refused slice its reason, since its probabilities mean nothing.
-
-    That there is no evidence of a tumor is said only where P(tumor) stays below the operating point.
-    """
-    if prediction.status == "refused":
-        return prediction.reason
-    tumor, no_tumor = percent(prediction.tumor_probability), prediction.label == CLASSES[NO_TUMOR]
-    if no_tumor and prediction.sees_tumor:  # more probable than each of the three tumors, not than all together
-        if prediction.tumor_probability > 0.5:
-            return f"A tumor is more likely than not ({tumor}), but which one is open."
-        return f"A tumor cannot be ruled out ({tumor}), although its absence is more likely."
-    finding = DISPLAY_NAMES[prediction.label] if no_tumor else f"a {DISPLAY_NAMES[prediction.label]}"
-    probability = percent(prediction.probabilities[prediction.label])
-    if prediction.status == "doubtful" or (not no_tumor and not prediction.sees_tumor):
-        return f"The model leans towards {finding} ({probability})."
-    return f"The model sees {'no evidence of a tumor' if no_tumor else f'evidence of {finding}'} ({probability})."
 
 
 def certainty(prediction: Prediction, config: dict) -> list[tuple[str, str, str]]:
@@ -110,16 +161,43 @@ def certainty(prediction: Prediction, config: dict) -> list[tuple[str, str, str]
     point, promise = config["operating_point"], config["prediction_set"]["coverage"]
     shares, whose = (point["tested"], "test") if "tested" in point else (point, "validation")
     tumor, enough = percent(prediction.tumor_probability), percent(prediction.threshold)
-    seen = f"Seen: {tumor}, where {enough} is enough"
+    detected = f"Seen: {tumor}, where {enough} is enough"
     if not prediction.sees_tumor:
-        seen = f"Not seen: {tumor}, where {enough} would be needed"
-    measured = {name: shares[name] for name in ("sensitivity", "specificity") if shares[name] is not None}
-    worth = ", ".join(f"{name} {percent(share)}" for name, share in measured.items())
-    possible = either([DISPLAY_NAMES[name] for name in prediction.prediction_set]).capitalize()
-    kept = (
-        f"such a list holds the right answer for {percent(promise)} of slices like those of training" if promise else ""
-    )
-    return [
-        ("Tumor", seen, f"{worth}, on {whose} patients" if worth else ""),
-        ("Possible", possible, kept),
+        detected = f"Not seen: {tumor}, where {enough} would be needed"
+    measured = [
+        f"{name} {percent(shares[name])}" for name in ("sensitivity", "specificity") if shares[name] is not None
     ]
+    possible = either([DISPLAY_NAMES[name] for name in prediction.prediction_set]).capitalize()
+    kept = promise and f"such a list holds the right answer for {percent(promise)} of slices like those of training"
+    return [
+        ("Tumor", detected, ", ".join((*measured, f"on {whose} patients")) if measured else ""),
+        ("Possible", possible, kept or ""),
+    ]
+
+
+def write_csv(entries: Iterable[dict], out: TextIO) -> None:
+    """Write entries, as `report.entry` returns them, under a line of `COLUMNS`."""
+    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for entry in entries:
+        for row in rows(entry):
+            rounded = {name: "" if row.get(name) is None else f"{row[name]:.4f}" for name in ROUNDED}
+            listed = " ".join(row.get("prediction_set") or ())
+            words = {"prediction_set": listed, "sees_tumor": SEES_TUMOR[row["sees_tumor"]]}
+            writer.writerow({name: _harmless(cell) for name, cell in (row | rounded | words).items()})
+
+
+def rows(entry: dict) -> Iterator[dict]:
+    """What is said of the whole of a study, `slice` being `WHOLE`, and of each slice; of what has no answer one row."""
+    whole = entry | (entry["probabilities"] or {})
+    slices = [entry | made | made["probabilities"] for made in entry["slices"]]
+    if len(slices) != 1:  # of a file without an answer there is nothing but this row
+        yield whole | {"slice": WHOLE if slices else ""}
+    yield from slices
+
+
+def _harmless(cell: object) -> object:
+    """Text that no spreadsheet takes for a formula; source: OWASP, CSV injection."""
+    if not isinstance(cell, str):
+        return cell
+    return f"'{cell}" if cell.lstrip().startswith(FORMULA_STARTS) else cell

@@ -2,7 +2,7 @@
 
 The first of these that can be loaded answers:
 
-1. weights that the administrator promoted: the folder promoted/ in the state folder (model/state.py);
+1. weights that the administrator promoted: the folder promoted/ in the state folder (model/files.py);
 2. WEIGHTS of the environment, a folder;
 3. MODEL_REPO, "ORG/NAME" on the Hub, at MODEL_REVISION (model/hub.py);
 4. the weights that come with the program.
@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .artifact import EMBEDDED
-from .state import state_folder
+from .artifact import EMBEDDED, WeightsUnavailable
+from .files import state_folder
 
 if TYPE_CHECKING:
     from .classifier import TumorClassifier
@@ -42,9 +42,7 @@ class Origin(NamedTuple):
     note: str = ""  # a sentence or two when it is not what was asked for
 
 
-class Loaded(NamedTuple):
-    classifier: "TumorClassifier"
-    origin: Origin
+Loaded = tuple["TumorClassifier", Origin]
 
 
 class ServedModel:
@@ -65,7 +63,7 @@ class ServedModel:
     def origin(self) -> Origin:
         """What answers now; without a name while nothing does."""
         loaded = self._loaded
-        return loaded.result().origin if loaded.done() and not loaded.exception() else Origin("")
+        return loaded.result()[1] if loaded.done() and not loaded.exception() else Origin("")
 
     def load(self) -> None:
         """Load what the environment names, else the next best; once, in a thread of its own. Raises nothing."""
@@ -77,7 +75,7 @@ class ServedModel:
 
     def wait(self) -> "TumorClassifier":
         """The model that answers now. Raises: `ModelMissing`."""
-        return self._loaded.result().classifier
+        return self._loaded.result()[0]
 
     def replace(self, folder: Path, before: Callable[[], object] = lambda: None) -> None:
         """Answer with the weights in `folder` from now on; `before` is called once they are loaded.
@@ -126,12 +124,12 @@ def _first_that_loads() -> Loaded:
         except ValueError as error:  # all that can be foreseen
             notes.append(f"{name} cannot be used: {error}")
             log.warning(notes[-1])
-        except Exception:  # the next may work all the same, and the thread that loads would die of it unseen
+        except Exception:  # the next may work all the same, and the thread that loads would die of it unnoticed
             notes.append(f"{name} cannot be used; the server's log says why.")
             log.exception(notes[-1])
         else:
             notes += [f"{name} answer instead."] * bool(notes) + [origin.note] * bool(origin.note)
-            return Loaded(classifier, origin._replace(note=" ".join(notes)))
+            return classifier, origin._replace(note=" ".join(notes))
     raise ModelMissing("The model could not be loaded. The server's log says why.")
 
 
@@ -144,7 +142,7 @@ def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
     if repository := os.environ.get("MODEL_REPO"):
         revision = os.environ.get("MODEL_REVISION")
         yield f"The weights of {repository}", partial(_from_hub, repository, revision)
-    yield "The weights that come with the program", partial(_from_folder, None)
+    yield "The weights that come with the program", partial(_from_folder, EMBEDDED)
 
 
 def _may_be_promoted() -> bool:
@@ -158,31 +156,25 @@ def _may_be_promoted() -> bool:
     return True
 
 
-def _from_folder(folder: Path | None) -> Loaded:
-    """The embedded weights if `folder` is None."""
-    from .hub_failures import WeightsUnavailable  # here, as below: this import takes as long as opening the port
-
-    folder = folder or EMBEDDED
+def _from_folder(folder: Path) -> Loaded:
     if not folder.is_dir():
         raise WeightsUnavailable("there is no such folder. Check its name.")
     classifier = _read(folder, folder.name)
     digest = classifier.version.split()[-1]
-    return Loaded(classifier, Origin(classifier.config["name"], digest, classifier.config.get("trained")))
+    return classifier, Origin(classifier.config["name"], digest, classifier.config.get("trained"))
 
 
 def _from_hub(repository: str, revision: str | None) -> Loaded:
-    from .hub import fetch
+    from .hub import fetch  # only now: this import takes as long as opening the port
 
     weights = fetch(repository, revision, "int8", PATIENCE)
     classifier = _read(weights.folder, weights.repository)
-    origin = Origin(weights.repository, weights.commit, classifier.config.get("trained"), weights.note)
-    return Loaded(classifier, origin)
+    return classifier, Origin(weights.repository, weights.commit, classifier.config.get("trained"), weights.note)
 
 
 def _read(folder: Path, called: str) -> "TumorClassifier":
     """The weights in `folder`. Raises: `WeightsUnavailable`; where they lie is nothing for visitors, `called` is."""
-    from .classifier import TumorClassifier
-    from .hub_failures import WeightsUnavailable
+    from .classifier import TumorClassifier  # as above: ONNX Runtime
 
     try:
         return TumorClassifier.from_pretrained(folder)

@@ -79,7 +79,7 @@ def judge_study(predictions: Sequence[Prediction], config: dict, doubts: Sequenc
         status, reason = ("doubtful", " ".join(doubts)) if doubts else ("accepted", "")
         sentence = _sentence(status, of_study, seen, suspicious[0] + 1, n_judged)
     else:
-        (common, _), *_ = Counter(made.reason for made in predictions).most_common(1)
+        ((common, _),) = Counter(made.reason for made in predictions).most_common(1)
         status = "refused"
         reason = sentence = f"None of the {n_refused} slices could be judged. Most often: {common}"
     return Study(

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model import DISPLAY_NAMES, overlay, report, spreadsheet
-from model.cases import Case
+from model import DISPLAY_NAMES, overlay, report
+from model.report import Case
 from model.wording import percent
 
 from . import macros
@@ -63,6 +63,6 @@ def overview(cases: Sequence[Case]) -> str:
 def csv_link(cases: Sequence[Case], version: str) -> str:
     """A link that downloads the entries of all cases."""
     out = io.StringIO()
-    spreadsheet.write_csv([report.entry(case, version) for case in cases], out)
+    report.write_csv([report.entry(case, version) for case in cases], out)
     content = out.getvalue().encode("utf-8-sig", "backslashreplace")  # Excel needs the mark
     return str(html.csv(data_uri(content, "text/csv")))

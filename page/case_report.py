@@ -16,14 +16,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.Image import Image as Picture
 
-from model import CLASSES, DISPLAY_NAMES, overlay, report
+from model import CLASSES, DISPLAY_NAMES, overlay
 from model.wording import many, percent
 
 from . import TUMORS, macros, panels, pictures, slice_viewer, texts
 
 if TYPE_CHECKING:
-    from model.cases import Case
     from model.classifier import TumorClassifier
+    from model.report import Case
     from model.serving import Origin
 
 WIDTH, MARGIN, GAP = 1240, 60, 28  # pixels, as all that follow: a sheet of paper at 150 to the inch
@@ -128,7 +128,7 @@ def _header(case: "Case") -> Picture:
 
 def _verdict(case: "Case") -> Picture:
     """The answer in a sentence, and why to doubt it, in the color of its status."""
-    (status, tone, tint), sentence, width = STATUSES[case.status], report.said_of(case.verdict), INNER - 2 * GAP
+    (status, tone, tint), sentence, width = STATUSES[case.status], case.verdict.sentence, INNER - 2 * GAP
     lines = [text(status, width, BODY, True, tone, tint), text(sentence, width, VERDICT, True, ground=tint)]
     lines += [text(case.reason, width, ink=QUIET, ground=tint)] if case.reason not in ("", sentence) else []
     inside = stacked(lines, 4, tint)

@@ -14,7 +14,7 @@ from model.wording import many, percent
 from . import macros, texts
 
 if TYPE_CHECKING:
-    from model.cases import Case
+    from model.report import Case
     from model.study import Study
 
 Fact = tuple[str, str, str]  # what, answer, what that answer is worth

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from model.cases import Case
 from model.overlay import under_one_window
+from model.report import Case
 from model.scans import Scan, planes
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from model import report
 from model.scans import Scan, Unreadable
 from model.wording import duration, many
 
@@ -89,7 +88,7 @@ def case(selection: Selection) -> dict:
     if not one.predictions:
         return changes | message(one.status, one.name, one.reason) | _middle(one.scan)
     origin = f"{duration(one.seconds)} · weights {answer.classifier.version}", panels.answered(one)
-    text = one.study.sentence if one.study else report.sentence(one.predictions[0])
+    text = one.study.sentence if one.study else one.predictions[0].sentence
     text = panels.finding(one.reason) if one.status == "refused" else text
     shown = panels.of_case(one, config, one.scan.notes)
     card = panels.html.card(one.status, one.name, text, *origin) + panels.html.panels(shown, explained=True)
@@ -116,7 +115,7 @@ def volume(selection: Selection) -> dict:
 def slice_of(view: View, index: int, classifier: "TumorClassifier") -> dict:
     """One slice of a volume."""
     prediction, name = view.case.predictions[index], f"Slice {index + 1} of {len(view.pictures)}"
-    text = report.sentence(prediction)
+    text = prediction.sentence
     text = panels.finding(text) if prediction.status == "refused" else text
     shown = panels.html.panels(panels.of_slice(prediction, classifier.config))
     return {

@@ -12,8 +12,8 @@ from fastapi import APIRouter, File, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 
 from model import report, scans
-from model.cases import ANSWERED, Case, classify
 from model.prediction import Prediction
+from model.report import ANSWERED, Case, classify
 from model.scans import isolated
 from model.scans.kinds import ENOUGH, Unrecognized, kind_of
 from model.serving import ModelMissing, ServedModel

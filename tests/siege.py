@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.artifact import EMBEDDED
-from model.cases import ANSWERED
+from model.report import ANSWERED
 from tests.load.clients import Client, Reply, post
 from tests.load.processes import family, resident_mb, seconds_until
 from tests.regressions.answers import OF_THE_GUARD

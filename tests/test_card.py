@@ -12,7 +12,6 @@ from huggingface_hub import ModelCard
 from model import CLASSES
 from model.artifact import make_config, write_config
 from training.evaluation import seeds
-from training.evaluation.metrics import mean_with_interval
 from training.evaluation.card import (
     WIDGET,
     comparison,
@@ -29,7 +28,7 @@ from training.evaluation.card.energy import energy
 from training.evaluation.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 from training.evaluation.localization import box_masks, evidence_figures
 from training.evaluation.markdown import NOT_MEASURED
-from training.evaluation.metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
+from training.evaluation.metrics import by_label_and_sequence, mean_with_interval, measure, tumor_auc_by_sequence
 
 ROOT = Path(__file__).parents[1]
 STUDY = {"sharpness": 0.7, "slope": 1.6543, "intercept": -0.9259, "threshold": 0.1711}

@@ -17,8 +17,8 @@ from PIL import Image, ImageColor, ImageDraw
 from playwright.sync_api import expect
 
 from model import CLASSES, DISPLAY_NAMES, overlay, scans
-from model.cases import Case, classify
 from model.preprocess import Window
+from model.report import Case, classify
 from model.serving import Origin
 from model.study import judge_study
 from model.wording import percent

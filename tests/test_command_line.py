@@ -1,11 +1,10 @@
-"""`python -m model`: the forms of the answer, their order, the exit codes."""
+"""`python -m model`: the forms of the answer, their order, the exit codes; folders and what lies in them."""
 
 import csv
 import io
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,12 +17,11 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from model import CLASSES, scans
 from model.__main__ import _answers, main
-from model.cases import ANSWERED
 from model.classifier import TumorClassifier
-from model.folders import files_below, units
+from model.files import files_below, grouped, series_of
+from model.report import ANSWERED, COLUMNS, ROUNDED
 from model.scans import limits
 from model.scans.reading import read_each
-from model.spreadsheet import COLUMNS, ROUNDED
 from tests.dicom_files import dicom, series, slice_12_bit
 from tests.folders import BROKEN_SCANS, NO_SCANS
 from tests.server import REPOSITORY, write_random_weights
@@ -47,107 +45,56 @@ def files(draw_head, tmp_path):
 @pytest.fixture
 def run(random_weights, capsys):
     def run(*arguments):
-        code = main([*arguments, "--weights", random_weights])
-        return code, capsys.readouterr().out
+        """The exit code, and what is printed."""
+        code = main([*map(str, arguments), "--weights", random_weights])
+        return code, *capsys.readouterr()
 
     return run
 
 
-def test_json_has_an_entry_a_scan_in_the_order_given(run, files):
-    code, out = run(*files, "--json")
-    entries = json.loads(out)
-    assert [(entry["file"], len(entry["slices"])) for entry in entries] == [("c.png", 1), ("a.png", 0), ("b.tif", 2)]
-    assert [entry["status"] == "unreadable" for entry in entries] == [False, True, False]
-    assert "no image" in entries[1]["reason"] and entries[1]["label"] is None
-    assert entries[0]["label"] in CLASSES and sum(entries[0]["probabilities"].values()) == pytest.approx(1)
-    assert entries[0]["study"] is None and entries[2]["study"]["judged"] == 2
+def test_json_has_an_entry_a_scan_in_the_order_given_and_csv_and_text_say_the_same(run, files):
+    code, out, _ = run(*files, "--json")
+    single, unreadable, volume = entries = json.loads(out)
+    assert code == 1 and [(entry["file"], len(entry["slices"])) for entry in entries] == [
+        ("c.png", 1),
+        ("a.png", 0),
+        ("b.tif", 2),
+    ]
+    assert unreadable["status"] == "unreadable" and "no image" in unreadable["reason"] and unreadable["label"] is None
+    assert single["label"] in CLASSES and sum(single["probabilities"].values()) == pytest.approx(1)
+    assert single["study"] is None and volume["study"]["judged"] == 2
     # The same head as PNG and as TIFF: what stands beside it in the file makes no difference.
-    assert entries[0]["probabilities"] == pytest.approx(entries[2]["slices"][0]["probabilities"], abs=1e-6)
-    assert code == 1
+    assert single["probabilities"] == pytest.approx(volume["slices"][0]["probabilities"], abs=1e-6)
 
-
-def test_csv_says_the_same_as_json(run, files):
-    _, printed = run(*files, "--json")
-    _, table = run(*files, "--csv")
-    rows = list(csv.DictReader(io.StringIO(table)))
+    rows = list(csv.DictReader(io.StringIO(run(*files, "--csv")[1])))
     assert tuple(rows[0]) == COLUMNS
-    single, unreadable, volume = json.loads(printed)
-    said = [single | single["slices"][0], unreadable | {"slice": ""}, volume | {"slice": "all"}]
-    said += [volume | made for made in volume["slices"]]
-    for row, entry in zip(rows, said, strict=True):
-        assert row["slice"] == str(entry["slice"])
-        for key in ("file", "status", "reason", "model"):
-            assert row[key] == entry[key]
+    expected = [single | single["slices"][0], unreadable | {"slice": ""}, volume | {"slice": "all"}]
+    expected += [volume | made for made in volume["slices"]]
+    for row, entry in zip(rows, expected, strict=True):
+        assert [row[key] for key in ("file", "slice", "status", "reason", "model")] == [
+            *(entry["file"], str(entry["slice"]), entry["status"], entry["reason"], entry["model"])
+        ]
         if entry["probabilities"]:
             assert row["prediction_set"].split() == entry.get("prediction_set", [])  # a study has none
             assert row["sees_tumor"] == ("yes" if entry["sees_tumor"] else "no")
             assert float(row["tumor_probability"]) == pytest.approx(1 - entry["probabilities"]["notumor"], abs=5e-5)
-            assert [float(row[name]) for name in CLASSES] == pytest.approx(
-                list(entry["probabilities"].values()), abs=5e-5
-            )
+            by_class = [float(row[name]) for name in CLASSES]
+            assert by_class == pytest.approx(list(entry["probabilities"].values()), abs=5e-5)
         else:
             assert all(row[name] == "" for name in ("label", "prediction_set", "sees_tumor", *ROUNDED))
         assert row["distance"] == (f"{entry['distance']:.4f}" if "distance" in entry else "")
 
-
-def test_the_table_gives_reasons_and_names_the_slices_to_look_at(run, files):
-    _, out = run(*files)
-    lines = out.splitlines()
-    head = " ".join(lines[0].split())
-    assert head == "file status tumor seen glioma meningioma pituitary tumor no tumor possible"
-    assert lines[1].startswith("c.png ") and " %" in lines[1] and (" yes " in lines[1] or " no " in lines[1])
-    assert "unreadable" in lines[2] and " %" not in lines[2]
-    assert "no image that can be read" in lines[3]
-    assert lines[4].startswith("b.tif ")
-    assert re.search(r"^    2 slices; most suspicious first: [12]", out, re.MULTILINE)
+    text = run(*files)[1].splitlines()
+    heads = [line for line in text if not line.startswith("    ")]
+    assert heads == [f"{entry['file']}: {entry['status']}. {entry['sentence']}" for entry in entries]
+    assert [line.count(" %") >= len(CLASSES) for line in text if line.startswith("    glioma ")] == [True, True]
+    assert any(line.startswith("    2 slices; most suspicious first: ") for line in text)
 
 
-def test_a_folder_stands_for_the_files_in_it_by_name(run, files, tmp_path):
-    _, out = run(str(tmp_path), "--json")
-    found = dict.fromkeys(entry["file"] for entry in json.loads(out))
-    assert list(found) == ["a.png", "b.tif", "c.png"]
-
-
-# a folder of any size, and what lies in it
-
-
-def disc(folder, files):
-    """Write contents by path below `folder`, and a table of contents as on every disc."""
-    table = dicom(slice_12_bit(), SOPClassUID=MediaStorageDirectoryStorage, SeriesInstanceUID=None)
-    for name, content in {"DICOMDIR": table, **files}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
-
-
-def test_what_is_no_scan_in_a_folder_costs_neither_a_row_nor_the_exit_code(random_weights, tmp_path, capsys):
-    scan = {f"IMAGES/IM{i}": content for i, content in enumerate(series([slice_12_bit(k) for k in range(3)]))}
-    folder = disc(tmp_path / "disc", scan | NO_SCANS)
-    assert main([str(folder), "--json", "--weights", random_weights]) == 0
-    printed = capsys.readouterr()
-    (entry,) = json.loads(printed.out)
-    assert len(entry["slices"]) == 3
-    assert printed.err == f"{len(NO_SCANS) + 1} files that are no scans were passed over.\n"
-    named = [str(folder / name) for name in ("report.txt", "autorun.inf", "DICOMDIR")]
-    assert main([*named, "--json", "--weights", random_weights]) == 1
-    printed = capsys.readouterr()
-    assert len(json.loads(printed.out)) == 3 and not printed.err
-
-
-def test_what_might_be_a_damaged_scan_in_a_folder_gets_a_row(run, tmp_path):
-    code, out = run(str(disc(tmp_path / "disc", BROKEN_SCANS)), "--json")
-    entries = json.loads(out)
-    assert code == 1 and {entry["status"] for entry in entries} == {"unreadable"}
-    assert sorted(entry["file"] for entry in entries) == sorted(BROKEN_SCANS)
-
-
-def test_a_folder_that_cannot_be_listed_is_an_error(random_weights, tmp_path, monkeypatch, capsys):
-    def denied(folder):
-        raise PermissionError(13, "Permission denied", str(folder))
-
-    monkeypatch.setattr(os, "scandir", denied)
-    assert main([str(tmp_path), "--weights", random_weights]) == 2
-    assert "cannot be listed: permission denied" in capsys.readouterr().err
+def test_a_refused_slice_was_read_and_shows_no_probabilities(run, tmp_path):
+    Image.fromarray(np.full((99, 99), 7, np.uint8)).save(tmp_path / "blank.png")
+    code, out, _ = run(tmp_path / "blank.png")
+    assert code == 0 and "refused" in out and "blank" in out and "%" not in out
 
 
 def test_each_answer_is_there_before_the_next_file_is_read(random_weights, files, tmp_path):
@@ -166,6 +113,83 @@ def test_limits_of_an_upload_do_not_hold_for_what_is_read_one_at_a_time(files, m
     assert [len(scan.slices) for _, scan in read_each(readable, most_bytes=math.inf)] == [1, 2]
 
 
+def test_without_weights_or_files_or_a_folder_that_can_be_listed_there_is_a_sentence_and_code_2(
+    run, files, tmp_path, monkeypatch, capsys
+):
+    assert main([files[0], "--weights", str(tmp_path / "nowhere")]) == 2
+    assert "No model could be loaded" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    code, _, complaint = run(tmp_path / "empty")
+    assert code == 2 and "no file" in complaint
+
+    def denied(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    code, _, complaint = run(tmp_path)
+    assert code == 2 and "cannot be listed: permission denied" in complaint
+
+
+def test_the_command_works_from_a_shell_and_a_file_name_that_is_no_text_does_not_stop_it(
+    random_weights, files, tmp_path
+):
+    path = os.fsencode(tmp_path / "caf") + b"\xe9.png"  # Latin-1, as old disks have it: no valid UTF-8
+    try:
+        os.rename(files[0], path)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    command = [sys.executable, "-m", "model", path, files[1], "--weights", random_weights]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "caf.png" in done.stdout and "a.png" in done.stdout  # what no reader could see is left out
+
+
+# a folder of any size, and what lies in it
+
+
+def disc(folder, files):
+    """Write contents by path below `folder`, and a table of contents as on every disc."""
+    table = dicom(slice_12_bit(), SOPClassUID=MediaStorageDirectoryStorage, SeriesInstanceUID=None)
+    for name, content in {"DICOMDIR": table, **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def groups_in(folder: Path) -> list[list[str]]:
+    """What is read together, as paths below the folder."""
+    found = [file for file in files_below(folder) if file.name != "DICOMDIR"]
+    return [
+        [os.path.relpath(file, folder) for file in group]
+        for group in grouped([(str(file), series_of(file)) for file in found])
+    ]
+
+
+def test_what_is_no_scan_in_a_folder_costs_neither_a_row_nor_the_exit_code(run, tmp_path):
+    scan = {f"IMAGES/IM{i}": content for i, content in enumerate(series([slice_12_bit(k) for k in range(3)]))}
+    folder = disc(tmp_path / "disc", scan | NO_SCANS)
+    code, out, complaint = run(folder, "--json")
+    (entry,) = json.loads(out)
+    assert code == 0 and len(entry["slices"]) == 3
+    assert complaint == f"{len(NO_SCANS) + 1} files that are no scans were passed over.\n"
+    code, out, complaint = run(*(folder / name for name in ("report.txt", "autorun.inf", "DICOMDIR")), "--json")
+    assert code == 1 and len(json.loads(out)) == 3 and not complaint
+
+
+def test_what_might_be_a_damaged_scan_in_a_folder_gets_a_row(run, tmp_path):
+    code, out, _ = run(disc(tmp_path / "disc", BROKEN_SCANS), "--json")
+    entries = json.loads(out)
+    assert code == 1 and {entry["status"] for entry in entries} == {"unreadable"}
+    assert [entry["file"] for entry in entries] == sorted(BROKEN_SCANS)
+
+
+def test_pipes_are_no_files_and_a_link_to_nowhere_is_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "lost.png").symlink_to("nowhere.png")
+    assert groups_in(tmp_path) == [["lost.png"]]
+
+
 STUDIES = {  # tags of each of six files
     "two series": [{"SeriesInstanceUID": f"1.2.{i % 2}"} for i in range(6)],
     "a UID for each slice": [{"SeriesInstanceUID": f"1.2.{i}", "SeriesNumber": 3} for i in range(6)],
@@ -177,74 +201,27 @@ STUDIES = {  # tags of each of six files
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_files_are_read_together_as_in_one_upload(tmp_path, study):
-    """Whatever folders they lie in, and with a picture among them."""
-    tags = STUDIES[study]
+def test_files_are_read_together_as_in_one_upload_whatever_folders_they_lie_in(tmp_path, study):
     contents = [
-        dicom(slice_12_bit(i), InstanceNumber=i + 1, ImagePositionPatient=[0, 0, 2 * i], **each)
-        for i, each in enumerate(tags)
+        dicom(slice_12_bit(i), InstanceNumber=i + 1, ImagePositionPatient=[0, 0, 2 * i], **tags)
+        for i, tags in enumerate(STUDIES[study])
     ]
-    places = {f"{'ab'[i % 2]}/{i}": content for i, content in enumerate(contents)}
-    files = list(files_below(disc(tmp_path / "disc", places)))
-    grouped = units(files)
-    assert sorted(file for unit in grouped for file in unit) == files
-    apart = [entry for unit in grouped for entry in scans.read_all(unit)]
-    together = scans.read_all(files)
+    folder = disc(tmp_path, {f"{'ab'[i % 2]}/{i}": content for i, content in enumerate(contents)})
+    groups = [[folder / name for name in group] for group in groups_in(folder)]
+    files = [file for group in groups for file in group]
+    assert len(files) == len(set(files)) == 6
+    apart = [entry for group in groups for entry in scans.read_all(group)]
     slices = [
-        sorted(len(entry.slices) for entry in found if isinstance(entry, scans.Scan)) for found in (apart, together)
+        sorted(len(entry.slices) for entry in found if isinstance(entry, scans.Scan))
+        for found in (apart, scans.read_all(sorted(files)))
     ]
-    assert slices[0] == slices[1] and sum(slices[0]) == len(tags)
+    assert slices[0] == slices[1] and sum(slices[0]) == 6
 
 
 def test_a_damaged_file_is_missing_from_the_only_series_of_its_folder(tmp_path):
     contents = series([slice_12_bit(k) for k in range(3)])
     cut = contents[1][:300]  # within its first tags
     folder = disc(tmp_path, {"a/1": contents[0], "a/2": cut, "a/3": contents[2], "b/1": cut})
-    grouped = units(file for file in files_below(folder) if file.name != "DICOMDIR")
-    assert [[f"{file.parent.name}/{file.name}" for file in unit] for unit in grouped] == [
-        ["a/1", "a/2", "a/3"],
-        ["b/1"],
-    ]
-    scan = next(entry for entry in scans.read_all(grouped[0]) if isinstance(entry, scans.Scan))
-    assert scan.doubts
-
-
-def test_the_exit_code_is_0_only_if_every_file_was_read(run, files):
-    assert run(files[0], files[2])[0] == 0
-    assert run(files[0], str(files[0]) + ".gone")[0] == 1
-
-
-def test_a_refused_slice_was_read_and_shows_no_probabilities(run, tmp_path):
-    Image.fromarray(np.full((99, 99), 7, np.uint8)).save(tmp_path / "blank.png")
-    code, out = run(str(tmp_path / "blank.png"))
-    assert code == 0
-    assert "refused" in out and "blank" in out and "%" not in out
-
-
-def test_without_weights_or_files_there_is_a_sentence_and_code_2(files, random_weights, tmp_path, capsys):
-    assert main([files[0], "--weights", str(tmp_path / "nowhere")]) == 2
-    assert "No model could be loaded" in capsys.readouterr().err
-    (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / "empty"), "--weights", random_weights]) == 2
-    assert "no file" in capsys.readouterr().err
-
-
-def test_the_command_works_from_a_shell(files, random_weights):
-    command = [sys.executable, "-m", "model", files[0], "--json", "--weights", random_weights]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["file"] == "c.png"
-
-
-@pytest.mark.parametrize("form", [["--json"], ["--csv"], []])
-def test_a_file_name_that_is_no_text_does_not_stop_the_answer(random_weights, files, tmp_path, form):
-    path = os.fsencode(tmp_path / "caf") + b"\xe9.png"  # Latin-1, as old disks have it: no valid UTF-8
-    try:
-        os.rename(files[0], path)
-    except OSError:
-        pytest.skip("this file system takes UTF-8 names only")
-    command = [sys.executable, "-m", "model", path, files[1], *form, "--weights", random_weights]
-    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    assert "caf.png" in done.stdout and "a.png" in done.stdout  # what no reader could see is left out
+    assert groups_in(folder) == [["a/1", "a/2", "a/3"], ["b/1"]]
+    found = scans.read_all([folder / name for name in ("a/1", "a/2", "a/3")])
+    assert next(entry for entry in found if isinstance(entry, scans.Scan)).doubts

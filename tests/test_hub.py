@@ -15,12 +15,10 @@ import numpy as np
 import pytest
 from huggingface_hub import constants, snapshot_download
 
-from model import pins
-from model.artifact import CONFIG, EMBEDDED, FILES, OURS, TRAINED, make_config
+from model.artifact import CONFIG, EMBEDDED, FILES, OURS, TRAINED, WeightsUnavailable, make_config
 from model.classifier import TumorClassifier
-from model.hub import fetch, find_weights
-from model.hub_failures import WeightsUnavailable, why
-from tests.server import REPOSITORY, write_random_weights
+from model.hub import fetch, find_weights, pinned, why
+from tests.server import REPOSITORY
 
 NAME = "hospital/tumors"
 WEIGHTS, FP32, METRICS = FILES["int8"], FILES["fp32"], "metrics.json"
@@ -33,6 +31,16 @@ def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
     config = {OURS: make_config("tiny", 64, 0.06) | facts}
     files = {CONFIG: config, METRICS: metrics}
     return {name: json.dumps(told).encode() for name, told in files.items()} | {WEIGHTS: content, TRAINED: b"trained"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_on_its_way(hub):
+    """What was given up arrives before the next test begins, while this one's Hub is still the client's."""
+    yield
+    hub.faults.clear()
+    for thread in threading.enumerate():
+        if thread.name == "hub":
+            thread.join()
 
 
 @pytest.fixture
@@ -61,14 +69,6 @@ def asked(hub) -> list[str]:
     return seen
 
 
-def break_the_network(monkeypatch) -> None:
-    """Nothing listens where the client looks for the Hub."""
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
-    )
-
-
 def test_a_folder_is_taken_as_it_is(tmp_path):
     (tmp_path / WEIGHTS).parent.mkdir()
     for name, told in artifact().items():
@@ -85,22 +85,100 @@ def test_what_is_no_folder_and_no_repository_is_not_asked_for(hub, source):
     assert asked(hub) == []
 
 
-def test_only_json_and_weights_come(hub, repository):
+def test_only_json_and_weights_come_and_the_token_stays_with_the_hub(hub, repository):
     folder = find_weights(NAME)
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert files == {CONFIG, METRICS, WEIGHTS, TRAINED}
-    fetched = [request for request in asked(hub) if request.startswith("GET") and "resolve" in request]
+    requests = asked(hub)
+    fetched = [request for request in requests if request.startswith("GET") and "resolve" in request]
     assert not any(re.search(r"README|bin|png|\.py", request) for request in fetched)
-
-
-def test_a_large_file_is_redirected_and_the_token_stays_behind(hub, repository):
-    assert content(find_weights(NAME)) == b"weights"  # the storage refuses whoever sends it a token
-    assert any(request.startswith("GET /storage/") for request in asked(hub))
+    assert any(request.startswith("GET /storage/") for request in requests)  # which refuses whoever sends it a token
 
 
 def test_a_repository_that_was_renamed_is_found_under_its_old_name(hub, repository):
     hub.server.renamed["hospital/old"] = NAME
     assert content(find_weights("hospital/old")) == b"weights"
+
+
+def test_a_commit_and_a_tag_name_what_they_named_and_a_commit_is_asked_for_once(hub, repository):
+    commit = repository.head.id
+    repository.commit(artifact(b"newer"))
+    assert fetch(f"{NAME}@v1").commit == repository.tags["v1"] == commit
+    assert content(fetch(NAME, commit).folder) == content(fetch(f"{NAME}@{commit}").folder) == b"weights"
+    asked(hub)
+    fetch(NAME, commit)
+    assert asked(hub) == []
+    for unknown in ("v9", "f" * 40):
+        assert "no branch, tag or commit is called that" in refusal(NAME, unknown)
+
+
+def test_a_private_repository_needs_a_token_that_may_read_and_no_sentence_shows_one(hub, repository, monkeypatch):
+    assert "There is no hospital/nothing@main on the Hub" in refusal("hospital/nothing")
+    repository.private = True
+    monkeypatch.delenv("HF_TOKEN")
+    assert "or it is private" in refusal()
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    assert "does not accept the token" in refusal() and "hf_nobody" not in refusal()
+    monkeypatch.setenv("HF_TOKEN", hub.read_token)
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
+    hub.add(NAME).commit(artifact(format_version=99))
+    assert "these weights have format 99" in refusal()
+    fetched = [request for request in asked(hub) if request.startswith("GET /storage/")]
+    assert len(fetched) == len({WEIGHTS, TRAINED}) == len(set(fetched))
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault", "words"),
+    [
+        ("HEAD .*onnx", {"status": 503}, "within"),
+        ("GET /api/models", {"status": 502}, "out of order (status 502)"),
+        ("GET /api/models", {"seconds": 2 * BRIEFLY}, f"{NAME}@main within"),
+        ("GET /storage/", {"keep_bytes": 0}, "within"),
+        ("GET /storage/", {"content": b"W"}, f"{WEIGHTS} of {NAME} arrives with another checksum"),
+        ("HEAD .*onnx", {"etag": "0" * 64}, f"{WEIGHTS} of {NAME} arrives with another checksum"),
+    ],
+)
+def test_what_goes_wrong_at_the_hub_is_told_and_nothing_of_it_is_used_later(hub, repository, request_, fault, words):
+    hub.faults.add(request_, **fault)
+    assert words in refusal(patience=BRIEFLY if "within" in words else 60)
+    hub.faults.clear()
+    assert content(find_weights(NAME)) == b"weights"
+
+
+def test_what_is_damaged_in_the_cache_is_not_used_when_the_hub_cannot_be_reached(hub, repository, monkeypatch):
+    (find_weights(NAME) / WEIGHTS).resolve().write_bytes(b"damaged")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    resolved = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolved)
+    assert "cannot be reached" in refusal()
+
+
+def test_offline_what_is_in_the_cache_is_used_whoever_filled_it_and_the_hub_is_not_asked(hub, repository, monkeypatch):
+    fetch(NAME, "v1")
+    snapshot_download(NAME, revision="main")  # another program
+    asked(hub)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    again = fetch(NAME, "v1")
+    assert content(again.folder) == content(find_weights(NAME)) == b"weights"
+    assert "HF_HUB_OFFLINE is set" in again.note and "before is used instead" in again.note
+    assert "copy the cache of a machine that has it" in refusal("hospital/nothing")
+    assert asked(hub) == []
+
+
+def test_where_nothing_can_be_written_or_what_was_is_damaged_the_weights_come_all_the_same(
+    hub, repository, state, caplog
+):
+    state.write_text("a file, where a folder is wanted")
+    assert content(find_weights(NAME)) == b"weights"
+    assert "Set STATE_FOLDER" in caplog.text
+    state.unlink()
+    state.mkdir()
+    (state / "pins.json").write_text("[")
+    fetch(NAME)
+    assert pinned(NAME) == repository.head.id
 
 
 def test_one_precision_comes_alone_if_one_is_asked_for(hub, repository):
@@ -123,50 +201,12 @@ def test_without_a_revision_the_commit_that_was_met_first_is_kept(hub, repositor
     assert content(fetch(NAME).folder) == b"newer"
 
 
-def test_a_commit_is_taken_as_it_is_and_asked_for_once(hub, repository):
-    commit = repository.head.id
-    repository.commit(artifact(b"newer"))
-    assert content(fetch(NAME, commit).folder) == content(fetch(f"{NAME}@{commit}").folder) == b"weights"
-    asked(hub)
-    fetch(NAME, commit)
-    assert asked(hub) == []
-
-
 def test_a_branch_is_followed_and_the_log_says_that_it_can_move(hub, repository, caplog):
     fetch(NAME, "main")
     newer = repository.commit(artifact(b"newer")).id
     with caplog.at_level(logging.WARNING, "model.hub"):
         assert content(fetch(NAME, "main").folder) == b"newer"
     assert f"{NAME}@main can be moved; it is commit {newer} now" in caplog.text
-
-
-def test_a_tag_names_its_commit(hub, repository):
-    repository.commit(artifact(b"newer"))
-    assert fetch(f"{NAME}@v1").commit == repository.tags["v1"]
-
-
-def test_an_unknown_revision_is_said_to_be_unknown(hub, repository):
-    assert "no branch, tag or commit is called that" in refusal(NAME, "v9")
-    assert "no branch, tag or commit is called that" in refusal(NAME, "f" * 40)
-
-
-def test_a_private_repository_needs_a_token_that_may_read(hub, repository, monkeypatch):
-    repository.private = True
-    monkeypatch.delenv("HF_TOKEN")
-    assert "or it is private" in refusal()
-    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
-    assert "does not accept the token" in refusal()
-    monkeypatch.setenv("HF_TOKEN", hub.read_token)
-    assert content(find_weights(NAME)) == b"weights"
-
-
-def test_no_sentence_shows_a_token(hub, repository, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_nobody_knows_this_one")
-    assert "hf_nobody" not in refusal()
-
-
-def test_a_name_without_a_repository_is_said_to_have_none(hub):
-    assert f"There is no {NAME}@main on the Hub" in refusal()
 
 
 def test_what_training_starts_from_is_needed_unless_one_precision_is_enough(hub):
@@ -197,28 +237,6 @@ def test_weights_of_an_older_format_are_named_as_such_although_their_files_have_
     assert message in refusal(NAME, hub.repository(NAME).head.id)
 
 
-def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
-    hub.add(NAME).commit(artifact(format_version=99))
-    assert "these weights have format 99" in refusal()
-    fetched = [request for request in asked(hub) if request.startswith("GET /storage/")]
-    assert len(fetched) == len({WEIGHTS, TRAINED}) == len(set(fetched))
-
-
-def test_a_hub_that_is_out_of_order_in_the_middle_is_given_up(hub, repository):
-    hub.faults.add("HEAD .*onnx", status=503)
-    assert "within" in refusal(patience=BRIEFLY)
-
-
-def test_a_hub_that_is_out_of_order_from_the_start_says_so(hub, repository):
-    hub.faults.add("GET /api/models", status=502)
-    assert "out of order (status 502)" in refusal()
-
-
-def test_a_hub_that_does_not_answer_is_given_up(hub, repository):
-    hub.faults.add("GET /api/models", seconds=2 * BRIEFLY)
-    assert f"{NAME}@main within" in refusal(patience=BRIEFLY)
-
-
 def test_what_is_still_on_its_way_holds_up_no_program_that_ends(hub, repository):
     hub.faults.add("GET /storage/", seconds=2 * BRIEFLY)
     before = set(threading.enumerate())
@@ -228,27 +246,6 @@ def test_what_is_still_on_its_way_holds_up_no_program_that_ends(hub, repository)
 
 def test_a_download_that_breaks_off_is_taken_up_again(hub, repository):
     hub.faults.add("GET /storage/", keep_bytes=3, times=1)
-    assert content(find_weights(NAME)) == b"weights"
-
-
-def test_a_download_that_breaks_off_each_time_is_given_up_and_leaves_nothing_behind(hub, repository):
-    hub.faults.add("GET /storage/", keep_bytes=0)
-    assert "within" in refusal(patience=BRIEFLY)
-    hub.faults.clear()
-    assert content(find_weights(NAME)) == b"weights"
-
-
-def test_a_file_that_is_not_what_the_hub_lists_is_refused_and_not_used_later(hub, repository):
-    hub.faults.add("GET /storage/", content=b"W")
-    assert f"{WEIGHTS} of {NAME} arrives with another checksum" in refusal()
-    hub.faults.clear()
-    assert content(find_weights(NAME)) == b"weights"
-
-
-def test_an_etag_that_is_not_of_the_content_is_refused_and_not_used_later(hub, repository):
-    hub.faults.add("HEAD .*onnx", etag="0" * 64)
-    assert f"{WEIGHTS} of {NAME} arrives with another checksum" in refusal()
-    hub.faults.clear()
     assert content(find_weights(NAME)) == b"weights"
 
 
@@ -265,34 +262,6 @@ def test_what_is_damaged_in_the_cache_is_fetched_again(hub, repository, name):
     assert (find_weights(NAME) / name).read_bytes() == before
 
 
-def test_what_is_damaged_in_the_cache_is_not_used_when_the_hub_cannot_be_reached(hub, repository, monkeypatch):
-    (find_weights(NAME) / WEIGHTS).resolve().write_bytes(b"damaged")
-    break_the_network(monkeypatch)
-    assert "cannot be reached" in refusal()
-
-
-def test_offline_what_is_in_the_cache_is_used_and_the_hub_is_not_asked(hub, repository, monkeypatch):
-    fetch(NAME, "v1")
-    asked(hub)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    again = fetch(NAME, "v1")
-    assert content(again.folder) == b"weights"
-    assert "HF_HUB_OFFLINE is set" in again.note and "before is used instead" in again.note
-    assert asked(hub) == []
-
-
-def test_offline_with_an_empty_cache_says_what_to_do(hub, repository, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "copy the cache of a machine that has it" in refusal()
-    assert asked(hub) == []
-
-
-def test_offline_a_cache_that_another_program_filled_is_used(hub, repository, monkeypatch):
-    snapshot_download(NAME)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert content(find_weights(NAME)) == b"weights"
-
-
 def test_a_branch_whose_newest_commit_is_of_no_use_stays_at_the_last_one(hub, repository):
     fetch(NAME, "main")
     repository.commit(artifact(b"newer", format_version=99))
@@ -301,23 +270,10 @@ def test_a_branch_whose_newest_commit_is_of_no_use_stays_at_the_last_one(hub, re
     assert "format 99" in last.note and "What hospital/tumors@main was before" in last.note
 
 
-def test_where_nothing_can_be_written_the_weights_come_all_the_same(hub, repository, state, caplog):
-    state.write_text("a file, where a folder is wanted")
-    assert content(find_weights(NAME)) == b"weights"
-    assert "Set STATE_FOLDER" in caplog.text
-
-
 @pytest.mark.parametrize("named_by", ["branch", "commit"])
 def test_where_there_can_be_no_cache_a_sentence_says_what_to_do(hub, repository, named_by):
     hub.home.write_text("a file, where a folder is wanted")
     assert "set HF_HOME to a folder" in refusal(NAME, "main" if named_by == "branch" else repository.head.id)
-
-
-def test_a_damaged_memory_of_commits_is_started_anew(hub, repository, state):
-    state.mkdir()
-    (state / "pins.json").write_text("[")
-    fetch(NAME)
-    assert pins.find(NAME) == repository.head.id
 
 
 def test_two_at_once_get_the_same(hub, repository):
@@ -360,13 +316,12 @@ print(json.dumps([classifier.version, [prediction.as_dict() for prediction in cl
 
 
 def test_a_fresh_process_with_an_empty_cache_predicts_the_same(
-    hub, state, tmp_path, draw_head: Callable[[int], np.ndarray]
+    hub, state, weights, tmp_path, draw_head: Callable[[int], np.ndarray]
 ):
-    folder = write_random_weights(tmp_path, temperature=1.0)
-    hub.add(NAME).commit({name: (folder / name).read_bytes() for name in (CONFIG, WEIGHTS)})
+    hub.add(NAME).commit({name: (weights / name).read_bytes() for name in (CONFIG, WEIGHTS)})
     slices = np.stack([draw_head(seed) for seed in range(2)])
     np.save(tmp_path / "slices.npy", slices)
-    expected = TumorClassifier.from_folder(folder)
+    expected = TumorClassifier.from_folder(weights)
     answers = [prediction.as_dict() for prediction in expected.predict(list(slices))]
 
     command = [sys.executable, "-c", LOAD, NAME, str(tmp_path / "slices.npy")]

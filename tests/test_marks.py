@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from model import scans
-from model.cases import classify
 from model.marks import DRAWN_ON, FAR, _as_bytes, has_color, has_lines, signs_of_lines
+from model.report import classify
 from model.scans import Scan, planes
 from tests.dicom_files import dicom
 from tests.test_preprocess import slices

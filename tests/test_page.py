@@ -105,7 +105,7 @@ def test_the_keyboard_alone_opens_an_example_and_shows_each_tumor_s_evidence(vis
     press_until(page, "Tab", page.locator("#examples .grid-container button").first)
     page.keyboard.press("Enter")
     card = answer(page, EXAMPLES[0].name)
-    expect(card.locator("h2")).to_have_text(report.sentence(prediction))
+    expect(card.locator("h2")).to_have_text(prediction.sentence)
     expect(card).to_contain_text(re.compile(r"\d (ms|s) · weights " + re.escape(classifier.version)))
     expect(page.locator(".weights")).to_contain_text(classifier.config["name"])
     for row in report.certainty(prediction, classifier.config):
@@ -147,7 +147,7 @@ def test_an_upload_of_16_bit_shows_slice_and_evidence_upright_and_in_place(visit
     assert prediction.sees_tumor
     page = visit(app_server)
     upload(page, head_file)
-    expect(answer(page, head_file.name).locator("h2")).to_have_text(report.sentence(prediction))
+    expect(answer(page, head_file.name).locator("h2")).to_have_text(prediction.sentence)
     shown, expected = shown_picture(page, "#slice"), overlay.picture(pixels)
     np.testing.assert_array_equal(shown, np.stack([expected] * 3, axis=2) if shown.ndim == 3 else expected)
 

@@ -14,8 +14,8 @@ from PIL import Image
 import app
 from model import CLASSES, overlay
 from model.artifact import make_config
-from model.cases import NO_ANSWER, Case
 from model.prediction import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE
+from model.report import NO_ANSWER, Case
 from model.scans import Scan
 from model.serving import ModelMissing, Origin
 from model.study import judge_study

@@ -21,7 +21,7 @@ from PIL import Image
 import app
 from model import overlay
 from model.artifact import make_config
-from model.cases import Case
+from model.report import Case
 from model.scans import Scan, Unreadable
 from page import case_report, texts, views
 from page.sessions import Answer, Selection, Sessions

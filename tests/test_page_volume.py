@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from model import overlay, report, scans
+from model import overlay, scans
 from model.study import judge_study
 from page import examples, panels
 from tests.browser import VIEWS, WAIT, answer, needs_chromium, photograph, shown_picture, upload
@@ -77,7 +77,7 @@ def expect_slice(page, index, scan, predictions):
     """Wait until number, card and picture are of the slice `index`."""
     number = f"Slice {index + 1} of {len(scan.slices)}"
     expect(page.locator(".viewer .caption b")).to_have_text(number, timeout=WAIT)
-    text = report.sentence(predictions[index])
+    text = predictions[index].sentence
     text = panels.finding(text) if predictions[index].status == "refused" else text
     expect(page.locator("#details .verdict", has_text=number).locator("h2")).to_have_text(text)
     expect(page.locator("#slice img")).to_have_attribute("alt", number)

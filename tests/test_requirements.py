@@ -12,7 +12,7 @@ from tests.server import REPOSITORY
 
 LISTS = {  # who imports -> the list that is installed for it: requirements….txt; the longest path counts
     **{"app.py": "", "model": "", "page": "", "service": ""},
-    **{"model/parquet.py": "-batch", "training": "-training"},
+    **{"model/batch.py": "-batch", "training": "-training"},
     **{"docs": "-dev", "examples": "-dev", "tests": "-dev"},
 }
 RUN_ELSEWHERE = "training/publishing/modeling_brain_tumor.py"  # by transformers, of whoever loads what was published

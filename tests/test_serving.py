@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from model import pins, serving
+from model import hub as weights_hub
+from model import serving
 from model.artifact import CONFIG, FILES
 from model.serving import ModelMissing, Origin, ServedModel, promoted_folder
 from tests.server import REPOSITORY, change_config, write_random_weights
@@ -77,29 +78,61 @@ def test_the_embedded_weights_answer_when_no_others_are_asked_for():
     assert served.origin == Origin("embedded", digest, "2026-11-21", note="")
 
 
-def test_a_folder_answers_when_it_is_asked_for(other, monkeypatch):
-    monkeypatch.setenv("WEIGHTS", str(other))
-    served = loaded()
-    assert answering(served) == served.origin.name == "other" and not served.origin.note
-
-
-def test_a_repository_answers_with_its_commit(published):
-    served = loaded()
-    assert answering(served) == "other"
-    assert served.origin == Origin(NAME, published.head.id, "2026-11-21", note="")
-
-
-def test_a_revision_is_what_is_asked_for(published, embedded, monkeypatch):
-    first = published.head.id
+def test_promoted_weights_come_first_then_a_folder_then_a_repository_at_its_commit(
+    published, embedded, named_weights, other, monkeypatch, hub
+):
+    served, first = loaded(), published.head.id
+    assert answering(served) == "other" and served.origin == Origin(NAME, first, "2026-11-21", note="")
     published.commit({CONFIG: (embedded / CONFIG).read_bytes()})
     monkeypatch.setenv("MODEL_REVISION", first)
-    assert loaded().origin.revision == first
-
-
-def test_promoted_weights_come_before_all_others(published, named_weights, other, monkeypatch):
-    monkeypatch.setenv("WEIGHTS", str(other))
+    hub.faults.requests.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert loaded().origin == Origin(NAME, first, "2026-11-21", note="") and hub.faults.requests == []
+    monkeypatch.setenv("WEIGHTS", str(named_weights(other.parent / "third", "third")))
+    served = loaded()
+    assert answering(served) == served.origin.name == "third" and not served.origin.note
     named_weights(promoted_folder(), "promoted")
     assert answering(loaded()) == "promoted"
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault", "words"),
+    [
+        ("GET /api/models", {"status": 503}, "The Hub is out of order (status 503)"),
+        ("GET /storage/", {"content": b"damaged"}, "with another checksum"),
+    ],
+)
+def test_what_the_hub_does_not_give_whole_is_not_served(published, hub, request_, fault, words):
+    hub.faults.add(request_, **fault)
+    served = loaded()
+    assert answering(served) == "embedded"
+    assert words in served.origin.note and served.origin.note.endswith(EMBEDDED_ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [(FILES["int8"], NAME), (CONFIG, "these weights have format 99; this program reads format")]
+)
+def test_weights_of_the_hub_that_do_not_load_do_not_tell_where_they_lie(published, hub, other, name, words):
+    change_config(other, format_version=99)
+    published.commit({name: b"damaged" if name == FILES["int8"] else (other / CONFIG).read_bytes()})
+    served = loaded()
+    assert answering(served) == "embedded"
+    assert words in served.origin.note and str(hub.home) not in served.origin.note
+
+
+def test_replaced_weights_answer_from_then_on_and_a_request_under_way_keeps_the_old(other, embedded):
+    served = loaded()
+    under_way = served.wait()
+    served.replace(other)
+    assert answering(served) == served.origin.name == "other"
+    assert under_way.config["name"] == "embedded"
+    (other / FILES["int8"]).write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="missing or damaged"):
+        served.replace(other)
+    assert answering(served) == "other"
+    (embedded / CONFIG).rename(other / CONFIG)
+    with pytest.raises(ModelMissing):
+        loaded().wait()
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "empty"])
@@ -144,50 +177,15 @@ def test_a_user_without_a_home_gets_answers_and_keeps_nothing(monkeypatch, caplo
     monkeypatch.delenv("STATE_FOLDER")
     monkeypatch.setattr("pwd.getpwuid", no_such_user)
     assert answering(loaded()) == "embedded"
-    pins.remember(NAME, "0" * 40)
-    assert pins.find(NAME) is None and "Set STATE_FOLDER" in caplog.text
-
-
-def test_weights_of_the_hub_that_do_not_load_do_not_tell_where_they_lie(published, hub):
-    published.commit({FILES["int8"]: b"damaged"})
-    note = loaded().origin.note
-    assert NAME in note and str(hub.home) not in note
-
-
-def test_without_a_way_to_the_hub_the_embedded_weights_answer(published, hub, monkeypatch):
-    hub.faults.add("GET /api/models", status=503)
-    note = loaded().origin.note
-    assert "The Hub is out of order (status 503)" in note and note.endswith(EMBEDDED_ANSWER)
-
-
-def test_without_a_way_to_the_hub_the_cached_weights_answer_and_nothing_is_asked(published, hub, monkeypatch):
-    loaded()
-    hub.faults.requests.clear()
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert loaded().origin == Origin(NAME, published.head.id, "2026-11-21", note="")
-    assert hub.faults.requests == []
-
-
-def test_weights_of_a_newer_format_are_refused_with_a_sentence(published, other):
-    change_config(other, format_version=99)
-    published.commit({CONFIG: (other / CONFIG).read_bytes()})
-    served = loaded()
-    assert answering(served) == "embedded"
-    assert "these weights have format 99; this program reads format" in served.origin.note
-
-
-def test_damaged_weights_from_the_hub_are_not_served(published, hub):
-    hub.faults.add("GET /storage/", content=b"damaged")
-    served = loaded()
-    assert answering(served) == "embedded"
-    assert "with another checksum" in served.origin.note
+    weights_hub.pin(NAME, "0" * 40)
+    assert weights_hub.pinned(NAME) is None and "Set STATE_FOLDER" in caplog.text
 
 
 def test_what_nobody_foresaw_keeps_its_text_to_itself(published, monkeypatch, caplog):
     def fail(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(pins, "find", fail)
+    monkeypatch.setattr(weights_hub, "pinned", fail)
     served = loaded()
     assert answering(served) == "embedded"
     assert "secret" not in served.origin.note and "secret" in caplog.text
@@ -210,29 +208,6 @@ def test_who_asks_before_the_weights_are_loaded_waits_for_them():
     served.load()
     waiting.join()
     assert got == [served.wait()]
-
-
-def test_replaced_weights_answer_from_then_on_and_a_request_under_way_keeps_the_old(other):
-    served = loaded()
-    under_way = served.wait()
-    served.replace(other)
-    assert answering(served) == served.origin.name == "other"
-    assert under_way.config["name"] == "embedded"
-
-
-def test_damaged_weights_replace_nothing(other):
-    served = loaded()
-    (other / FILES["int8"]).write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="missing or damaged"):
-        served.replace(other)
-    assert answering(served) == "embedded"
-
-
-def test_weights_replace_those_that_could_not_be_loaded(embedded, other):
-    (embedded / CONFIG).unlink()
-    served = loaded()
-    served.replace(other)
-    assert answering(served) == "other"
 
 
 def test_neither_onnx_runtime_nor_the_hub_s_client_is_imported_before_the_weights_are_loaded():

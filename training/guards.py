@@ -23,9 +23,8 @@ from model import CLASSES, NO_TUMOR
 from model.classifier import TumorClassifier
 
 from .data.frames import Dataset, Frames, load_frames
-from .evaluation.metrics import figure, ratio, resample_weights
 from .evaluation.evaluate import statuses
-from .evaluation.metrics import statistics
+from .evaluation.metrics import figure, ratio, resample_weights, statistics
 from .losses import PARTIAL
 
 TOLERANCE = 0.02  # of any metric: twice what the specificity spreads from seed to seed (BENCHMARKS.md)

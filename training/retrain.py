@@ -34,8 +34,8 @@ from .data.frames import DataError, Dataset, read_dataset, without_copies
 from .data.phantoms import draw_other
 from .evaluation.card import card_of
 from .evaluation.recorded import sha256
-from .export.refusal import DRAWN_SIZE, read_other_images
 from .export.export import export
+from .export.refusal import DRAWN_SIZE, read_other_images
 from .own_images import lay_out, read_own_images, rehearsal
 from .settings import Settings, add_options
 from .train import fit

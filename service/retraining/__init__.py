@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from model.files import state_folder
 from model.serving import ModelMissing, ServedModel
-from model.state import state_folder
 from service.guard import secret
 
 from .access import Administrator

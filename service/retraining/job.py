@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from model.state import write_whole
+from model.files import write_whole
 
 ENDED = ("candidate", "failed", "canceled")  # what an outcome can be
 

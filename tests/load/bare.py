@@ -7,8 +7,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from model.cases import CHUNK
 from model.classifier import TumorClassifier
+from model.report import CHUNK
 from model.scans import read
 
 from .slices import JPEG

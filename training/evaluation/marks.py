@@ -22,8 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from model import CLASSES, marks, scans
 from model.artifact import EMBEDDED
 from model.classifier import TumorClassifier
-from model.scans import Scan
-from model.scans import planes
+from model.scans import Scan, planes
 
 from ..data.frames import read_dataset
 from ..data.phantoms import draw_phantom, draw_volume

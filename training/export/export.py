@@ -25,10 +25,10 @@ from ..checkpoint import load_checkpoint
 from ..data.frames import Dataset, Frames, load_frames
 from ..data.training_set import FRAME_SIZE, read_parts
 from ..evaluation import plots
-from ..evaluation.metrics import mean_with_interval
 from ..evaluation.card import card_of, count_by_source
 from ..evaluation.certainty import fit_temperature
 from ..evaluation.evaluate import evaluate
+from ..evaluation.metrics import mean_with_interval
 from ..evaluation.recorded import record, sha256
 from ..evaluation.studies import judged_slices, measure_study
 from ..network import TumorNet
