@@ -21,8 +21,8 @@ from model.artifact import FILES
 from model.classifier import EMBEDDED, TumorClassifier
 from model.graph import with_unsigned_weights
 from training.evaluation.recorded import EXAMPLES
+from training.publish import upload_of
 from training.publishing import inference
-from training.publishing.artifact import upload_of
 
 PICTURES = sorted(EXAMPLES.rglob("*.png"))
 KINDS = ("u1", "i1", "<u2", ">u2", "<i2", "?", "i4", "i8", "f2", "f4", "f8")

@@ -7,8 +7,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from training.publishing import push as push_module
-from training.publishing.failures import PushFailed
-from training.publishing.push import Upload, give_up_on_silence, push
+from training.publishing.push import PushFailed, Upload, give_up_on_silence, push
 
 REPO = "hospital/tumor-net"
 FILES = {"README.md": b"---\nlicense: mit\n---\n# Card\n", "model.safetensors": b"weights" * 999}

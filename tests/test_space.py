@@ -19,9 +19,10 @@ from model.classifier import TumorClassifier
 from model.scans import read
 from page import examples
 from tests.server import START_SECONDS, ask
+from training import publish
 from training.publish import main
-from training.publishing import artifact, space
-from training.publishing.failures import PushFailed
+from training.publishing import space
+from training.publishing.push import PushFailed
 
 ROOT = Path(__file__).parents[1]
 SPACE, MODEL = "hospital/page", "hospital/tumor-net"
@@ -34,7 +35,7 @@ def front_matter(text: str) -> dict:
 @pytest.fixture(autouse=True)
 def without_float_graph(monkeypatch) -> None:
     """The embedded weights are published without the float32 graph, which takes long to make and no Space needs."""
-    monkeypatch.setattr(artifact, "float_graph", lambda net, size: onnx.ModelProto())
+    monkeypatch.setattr(publish, "float_graph", lambda net, size: onnx.ModelProto())
 
 
 @pytest.fixture
