@@ -54,12 +54,13 @@ def candidate(jobs, tmp_path, id="20260101-000000-000", init="", temperature=2.0
 
 def work_on_less() -> None:
     from training import retrain
-    from training.export import brain_detector, study
+    from training.evaluation import studies
+    from training.export import calibration, refusal
 
     worker.NICENESS = 0
-    brain_detector.DRAWN, brain_detector.DRAWN_SIZE = 24, 64
+    refusal.DRAWN, refusal.DRAWN_SIZE = 24, 64
     retrain.STEPS, retrain.DEFAULTS["batch"], retrain.OTHERS, retrain.DRAWN_SIZE = 4, 16, 6, 64
-    study.RESAMPLES, study.MEASURED_ON, study.FITTED_ON, study.IN_A_RESAMPLE = 2, 30, 30, 30
+    studies.RESAMPLES, studies.MEASURED_ON, studies.IN_A_RESAMPLE, calibration.FITTED_ON = 2, 30, 30, 30
     worker.main()
 
 

@@ -59,8 +59,8 @@ from .evaluation.bootstrap import figure, ratio, resample_weights
 from .evaluation.card import card_of
 from .evaluation.evaluate import statuses
 from .evaluation.metrics import statistics
-from .export.brain_detector import DRAWN_SIZE, read_other_images
 from .export.export import export
+from .export.refusal import DRAWN_SIZE, read_other_images
 from .losses import PARTIAL
 from .settings import Settings, add_options
 from .train import fit

@@ -1,7 +1,7 @@
 """How the slices of a volume become a verdict, and how well that does."""
 
-from ...export.synthetic_studies import ALIKE_MM, HEAD_MM, LENGTHS_MM, NOISE, SLICES
 from ..markdown import NOT_MEASURED, figure, table
+from ..studies import ALIKE_MM, HEAD_MM, LENGTHS_MM, NOISE, SLICES
 
 ROWS = {  # figure of metrics.json's "study" -> what it is
     "sensitivity": "studies with a tumor: seen",
