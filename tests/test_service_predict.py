@@ -14,7 +14,7 @@ from model import report
 from model.classifier import TumorClassifier
 from model.scans import read
 from model.scans.limits import MAX_NAME
-from model.serving import ServedModel
+from model.serving import ModelMissing, ServedModel
 from service import limits
 from service.api import DIGITS, EXAMPLES, IN_MEMORY, Scan, create_api
 from tests.dicom_files import PLANTED, dicom, series, slice_12_bit
@@ -111,6 +111,14 @@ def test_while_the_model_loads_everybody_learns_when_to_come_back():
         assert "loading" in problem_of(response, 503)["detail"]
         assert int(response.headers["retry-after"]) > 0
     assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_without_a_model_everybody_learns_why():
+    served = ServedModel()
+    served._loaded.set_exception(ModelMissing("The model could not be loaded."))
+    client = TestClient(create_api(served))
+    for response in (send(client, ("a.png", PNG)), client.get("/model"), client.get("/readyz")):
+        assert problem_of(response, 503)["title"] == "No model"
 
 
 def test_an_unforeseen_error_is_a_problem_that_reveals_nothing(api, monkeypatch):

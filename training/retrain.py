@@ -99,11 +99,15 @@ TITLES = {  # of the compared metrics, all between 0 and 1 but the Brier score (
 
 
 def retrain(
-    settings: Settings, original: Path | None = None, steps: int | None = None, resume: bool = False, tell=print
+    settings: Settings,
+    original: Path | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    on_stage: Callable[[str], object] = print,
 ) -> dict:
     """Fine-tune as `settings` say, on the images in `settings.data`; returns what comparison.json holds.
 
-    Args: `original`, the data that the start was trained on; `steps` of the optimizer (default: STEPS); `tell` is
+    Args: `original`, the data that the start was trained on; `steps` of the optimizer (default: STEPS); `on_stage` is
         called with each stage as it begins. Settings that `settings.set_by` names are decided here.
     Raises: DataError, OSError, ValueError with a sentence, most of them before anything is trained.
     """
@@ -111,7 +115,7 @@ def retrain(
     data = out / "data"
     if data.exists() and not resume:
         raise DataError(f"{out} already holds a run. Add --resume to go on with it, or choose another --out.")
-    tell("checking the images")
+    on_stage("checking the images")
     start = TumorClassifier.from_folder(find_weights(settings.init))
     original_data = read_dataset(original).trainable() if original else None
     root = start.config.get("original_fingerprint", start.config.get("data_fingerprint", ""))
@@ -124,12 +128,12 @@ def retrain(
         shutil.rmtree(data, ignore_errors=True)  # begun, but not finished
         prepare(read_own_images(Path(settings.data), settings.seed), original_data, data, settings.seed)
     own = read_dataset(data)
-    tell("training")
+    on_stage("training")
     run = fit(fine_tuning(settings, data, start.config["size"], len(own.where("train").records), steps), resume)
-    tell("calibrating and measuring")
+    on_stage("calibrating and measuring")
     weights = export(run, start.config)
     write_config(weights, read_config(weights) | {"original_fingerprint": root})  # of the whole line of weights
-    tell("comparing with the start")
+    on_stage("comparing with the start")
     candidate = TumorClassifier.from_folder(weights)
     sides = {"own held-out images": brain_mri(own.where("test"), start, cache)}
     if original_data:
@@ -152,8 +156,8 @@ def retrain(
     if not original_data:
         result["sentences"].append(NO_ORIGINAL)
     metrics = json.loads((weights / "metrics.json").read_text()) | {"retrained": result}
-    write_whole(weights / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_whole(weights / CARD, card_of(weights))
+    (weights / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (weights / CARD).write_text(card_of(weights))
     write_whole(out / COMPARISON, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
 

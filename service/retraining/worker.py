@@ -33,7 +33,7 @@ def work(job: Job) -> None:
             Settings(**DEFAULTS | {"threads": threads} | places),
             original,
             resume=(run / "data").exists(),
-            tell=lambda stage: write_whole(job.folder / "stage", stage),
+            on_stage=lambda stage: write_whole(job.folder / "stage", stage),
         )
     except OSError:
         traceback.print_exc()
