@@ -9,7 +9,6 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from model import CLASSES, report
-from tests.dicom_files import series, slice_12_bit
 from tests.in_process import without_time
 from tests.server import ask
 
@@ -40,17 +39,6 @@ def test_every_slice_of_a_file_is_answered_as_on_the_command_line(client, classi
             assert made[key] == awaited[key]
         for key in ("probabilities", "tumor_probability", "threshold", "brain_score", "distance"):
             assert made[key] == pytest.approx(awaited[key], abs=1e-6)
-
-
-def test_files_of_one_series_are_one_entry_and_a_bad_one_is_another_with_its_reason(client, tmp_path):
-    files = [tmp_path / f"IM{number}" for number in range(3)]
-    for path, content in zip(files, series([slice_12_bit(seed) for seed in range(3)]), strict=True):
-        path.write_bytes(content)
-    (tmp_path / "notes.png").write_text("not a picture")
-    volume, notes = ask(client, *files, tmp_path / "notes.png")
-    assert len(volume["slices"]) == 3 and volume["kind"] == "DICOM series"
-    assert notes["status"] == "unreadable" and notes["probabilities"] is None and notes["tumor_probability"] is None
-    assert "no image that can be read here" in notes["reason"]
 
 
 def test_without_a_file_the_client_is_asked_for_one(client):

@@ -1,6 +1,5 @@
 """What browsers learn from headers, who may ask from where, the optional password, and what reaches Gradio's routes."""
 
-import asyncio
 import base64
 import hmac
 import json
@@ -15,10 +14,9 @@ from hypothesis import strategies as st
 
 from service import guard
 from service.api import create_api
-from service.guard import API, GUESSES, GUESSES_PER_SECOND, SHORTEST, CheckCalls, Guesses, password_check
-from service.limits import Refuse
+from service.guard import API, GUESSES, GUESSES_PER_SECOND, SHORTEST, CheckCalls, Guesses
 from service.problems import Problem
-from tests.in_process import PNG, Clock, finished, problem_of, send
+from tests.in_process import PNG, Clock, problem_of, send
 
 SECRET, TOKEN = "correct horse battery", "an-administrator-s-token"
 CALL = f"{API}queue/join"
@@ -138,33 +136,6 @@ def test_a_burst_of_guesses_by_many_threads_compares_no_more_than_the_budget(mon
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(burst, range(8))) == 7 * GUESSES
     assert len(compared) == GUESSES and is_refused(guesses, SECRET)
-
-
-def test_a_burst_of_requests_at_once_is_no_way_round_the_budget():
-    statuses = []
-
-    async def app(scope, receive, send):
-        statuses.append(200)
-
-    async def nothing_more_comes():
-        await asyncio.sleep(0)
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message):
-        if message["type"] == "http.response.start":
-            statuses.append(message["status"])
-
-    def scope_of(word: str) -> dict:
-        headers = [(b"authorization", basic(word)["Authorization"].encode())]
-        return {"type": "http", "path": "/", "client": ("192.0.2.7", 1), "headers": headers}
-
-    async def all_at_once():
-        guarded = Refuse(app, password_check(SECRET.encode(), b"", Guesses(Clock())))
-        words = [*map(str, range(5 * GUESSES)), SECRET]
-        await asyncio.gather(*(guarded(scope_of(word), nothing_more_comes, send) for word in words))
-
-    finished(all_at_once())
-    assert sorted(statuses) == [401] * GUESSES + [429] * (4 * GUESSES + 1)
 
 
 @given(guesses=st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=60))
