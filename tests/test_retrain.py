@@ -11,7 +11,8 @@ from PIL import Image
 
 from model.artifact import EMBEDDED
 from training import retrain
-from training.data.frames import DataError, read_dataset
+from training.data.frames import read_dataset
+from training.data.layouts import DataError
 from training.data.phantoms import write_phantom_dataset
 from training.evaluation.bootstrap import ratio
 from training.retrain import (

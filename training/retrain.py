@@ -51,10 +51,9 @@ from model.state import write_whole
 from model.wording import many
 
 from .data import duplicates
-from .data.frames import DataError, Dataset, Frames, decoded, load_frames, read_dataset, without_copies
-from .data.layouts import Record, read_records
+from .data.frames import Dataset, Frames, decoded, load_frames, read_dataset, split_by_group, without_copies
+from .data.layouts import DataError, Record, read_records
 from .data.phantoms import draw_other
-from .data.splits import split_by_group
 from .evaluation.bootstrap import figure, ratio, resample_weights
 from .evaluation.card import card_of
 from .evaluation.evaluate import statuses
