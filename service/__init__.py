@@ -1,4 +1,4 @@
-"""The service around the page: POST /predict, /model, /healthz and /readyz, with limits, headers and an orderly end.
+"""The service around the page: POST /predict, /model, /healthz, /readyz, and retraining on a hospital's own images.
 
 Knows model/ and nothing of page/; app.py mounts the page on what `api.create_api` returns.
 """

@@ -1,6 +1,4 @@
-"""The server: told to stop, it answers what it has begun, refuses what is new with 503, and goes; nor is it held up
-by whoever connects and asks for nothing.
-"""
+"""Graceful shutdown: finish requests in flight, answer new ones with 503. Idle connections do not hold it up."""
 
 import asyncio
 import os
@@ -19,34 +17,10 @@ PATIENCE = 25  # seconds for what is under way: the largest upload, read and cla
 CLOSING_SECONDS = 1  # for connections that only listen, such as those of open pages
 RETRY_SECONDS = 10  # that a restart takes
 HEAD_SECONDS = 20  # from the connection, or the last answer on it, to the end of a request's headers
-PROXIES = "127.0.0.1,::1"  # believed when they say who asks: those on this machine
+PROXIES = "127.0.0.1,::1"  # believed about who asks: those on this machine
 if "SPACE_ID" in os.environ:
     PROXIES = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # a Space is reached through its inner network alone
-UNENDING = ("/gradio_api/heartbeat/",)  # open as long as a page is
-ALWAYS_OPEN = ("/healthz",)  # the process lives
-
-
-class Drain:
-    """ASGI middleware: counts requests under way and, once `closing`, lets no new one in."""
-
-    def __init__(self, app: ASGIApp, traffic: "Traffic"):
-        self.app, self.traffic = app, traffic
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith((*UNENDING, *ALWAYS_OPEN)):
-            await self.app(scope, receive, send)
-            return
-        if self.traffic.closing:
-            await Body(receive).discard()
-            detail = f"The server is about to stop. Ask again in {RETRY_SECONDS} s."
-            problem = Problem(503, "Stopping", detail, retry_after=RETRY_SECONDS, headers=CLOSE)
-            await problem.response()(scope, receive, send)
-            return
-        self.traffic.inside += 1
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            self.traffic.inside -= 1
+UNCOUNTED = ("/gradio_api/heartbeat/", "/healthz")  # open as long as a page is; answered as long as the process lives
 
 
 class Traffic:
@@ -56,14 +30,40 @@ class Traffic:
         self.closing, self.inside = False, 0
 
 
+class Drain:
+    """ASGI middleware: counts requests under way and, once `closing`, lets no new one in."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic):
+        self.app, self.traffic = app, traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with 503."""
+        if scope["type"] != "http" or scope["path"].startswith(UNCOUNTED):
+            await self.app(scope, receive, send)
+            return
+        if self.traffic.closing:
+            await Body(receive).discard()
+            detail = f"The server is about to stop. Ask again in {RETRY_SECONDS} s."
+            problem = Problem(503, detail, "Stopping", retry_after=RETRY_SECONDS, headers=CLOSE)
+            await problem.response()(scope, receive, send)
+            return
+        self.traffic.inside += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.traffic.inside -= 1
+
+
 class Connection(H11Protocol):
-    """Uvicorn's connection, ended if no request comes: uvicorn itself waits for ever for one that trickles."""
+    """Uvicorn's connection, closed if no request comes: uvicorn itself waits for ever for one that trickles."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
+        """Start the clock for the first request."""
         super().connection_made(transport)
         self._expect_request(after=None)
 
     def on_response_complete(self) -> None:
+        """Start it for the next one."""
         answered = self.cycle
         super().on_response_complete()
         self._expect_request(after=answered)
@@ -81,10 +81,11 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, traffic: Traffic, started: Callable[[], object]):
         super().__init__(config)
         self.traffic, self.when_started = traffic, started
-        self._told: tuple[int, FrameType | None] | None = None
+        self._signal: tuple[int, FrameType | None] | None = None
         self._latest = 0.0
 
     async def startup(self, sockets: list | None = None) -> None:
+        """Open the port."""
         await super().startup(sockets)
         self.when_started()
 
@@ -93,13 +94,14 @@ class Server(uvicorn.Server):
         if self.traffic.closing:
             super().handle_exit(sig, frame)
             return
-        self.traffic.closing, self._told = True, (sig, frame)
+        self.traffic.closing, self._signal = True, (sig, frame)
         self._latest = time.monotonic() + PATIENCE
 
     async def on_tick(self, counter: int) -> bool:
-        if self._told and (self.traffic.inside == 0 or time.monotonic() > self._latest):
-            told, self._told = self._told, None
-            super().handle_exit(*told)
+        """End once all is answered, or patience has run out."""
+        if self._signal and (self.traffic.inside == 0 or time.monotonic() > self._latest):
+            received, self._signal = self._signal, None
+            super().handle_exit(*received)
         return await super().on_tick(counter)
 
 
@@ -110,7 +112,7 @@ def server_of(app: ASGIApp, traffic: Traffic, host: str, port: int, started: Cal
         host=host,
         port=port,
         http=Connection,
-        ws="none",  # nothing here speaks it, and no middleware would look at it
+        ws="none",  # no route speaks it, and no middleware would look at it
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -21,8 +21,8 @@ from model.artifact import FILES
 from model.classifier import EMBEDDED, TumorClassifier
 from model.graph import with_unsigned_weights
 from training.evaluation.recorded import EXAMPLES
+from training.publish import upload_of
 from training.publishing import inference
-from training.publishing.artifact import upload_of
 
 PICTURES = sorted(EXAMPLES.rglob("*.png"))
 KINDS = ("u1", "i1", "<u2", ">u2", "<i2", "?", "i4", "i8", "f2", "f4", "f8")
@@ -102,8 +102,8 @@ def test_slices_of_every_type_and_shape_are_framed_alike(kind, height, width, sh
     np.testing.assert_array_equal(pixels, before)
 
 
-def test_whatever_the_limits_are_the_same_is_said(model, own, without_lines):
-    """Limits and temperatures at which each sentence is said of some slice."""
+def test_whatever_the_limits_are_the_reasons_are_the_same(model, own, without_lines):
+    """Limits and temperatures at which each sentence is the reason of some slice."""
     rng, reasons = np.random.default_rng(4), set()
     slices = [scans.read(picture).slices[0] for picture in PICTURES[:9:2]] + [np.full((50, 60), 7, np.uint16)]
     slices += [drawn(kind, 90, 80, 0.5, seed) for seed, kind in enumerate(KINDS[::3])]
@@ -194,8 +194,8 @@ ask = pipeline("image-classification", sys.argv[1], trust_remote_code=True)
 with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
     answers = ask(sys.argv[2:], batch_size=2) + [ask(np.load(sys.argv[1] + "/slice.npy"))]
-told = [{shown["label"]: shown["score"] for shown in answer} for answer in answers]
-print(json.dumps([told, [str(warning.message) for warning in warned if warning.category is UserWarning]]))
+scores = [{shown["label"]: shown["score"] for shown in answer} for answer in answers]
+print(json.dumps([scores, [str(warning.message) for warning in warned if warning.category is UserWarning]]))
 """
 
 
@@ -208,9 +208,9 @@ def test_the_pipeline_of_transformers_gives_the_same_probabilities(published, mo
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", ASK, str(published), *map(str, pictures)]
     printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
-    told, warned = json.loads(printed)
+    all_scores, warned = json.loads(printed)
     answers = [model(picture) for picture in (*pictures, of_16_bit)]
     assert warned == [answer["reason"] for answer in answers if answer["status"] == "refused"]
-    for scores, answer in zip(told, answers, strict=True):
+    for scores, answer in zip(all_scores, answers, strict=True):
         names = {inference.DISPLAY_NAMES.get(name, name): share for name, share in answer["probabilities"].items()}
         assert scores == pytest.approx(names, abs=1e-6)

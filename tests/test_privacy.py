@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from page.sessions import UPLOADS, Uploads
 from tests.browser import WAIT, answer, needs_chromium, upload
 from tests.dicom_files import PLANTED, dicom
 from tests.regressions.valid import drawn
-from tests.server import REPOSITORY, START_SECONDS
+from tests.server import free_port, start_app
 
 SHORT = 5  # seconds that an upload is kept in these tests, once the model is there
 PATIENCE = 300  # seconds to wait for what should not take one
@@ -42,48 +41,26 @@ class Server(NamedTuple):
     disk: Path  # all that it writes
 
 
-@contextlib.contextmanager
-def forgetful_server(folder: Path, weights: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(weights, tmp_path_factory) -> Iterator[Server]:
     """The page, with all its temporary files in a folder of their own and KEPT_SECONDS cut to SHORT."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    disk = folder / "disk"
-    disk.mkdir()
-    environment = os.environ | {"PORT": str(port), "WEIGHTS": str(weights), "TMPDIR": str(disk), "HF_HUB_OFFLINE": "1"}
-    environment["STATE_FOLDER"] = str(folder / "state")
-    command = [sys.executable, "-c", RUN_WITH_A_SHORT_MEMORY]
-    with (folder / "log").open("w") as output:
-        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    server = Server(f"http://127.0.0.1:{port}/", process, folder / "log", disk)
+    folder, port = tmp_path_factory.mktemp("forgetful"), free_port()
+    (folder / "disk").mkdir()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TMPDIR", str(folder / "disk"))
+        process = start_app(folder / "log", weights, port, "-c", RUN_WITH_A_SHORT_MEMORY)
     try:
-        wait_until(lambda: is_open(port) or process.poll() is not None, START_SECONDS)
-        assert process.poll() is None, server.log.read_text()
-        yield server
+        yield Server(f"http://127.0.0.1:{port}/", process, folder / "log", folder / "disk")
     finally:
         process.kill()
         process.wait()
 
 
-def is_open(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 0.3).close()
-    except OSError:
-        return False
-    return True
-
-
-def wait_until(is_so, seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(is_so) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def server(weights, tmp_path_factory) -> Iterator[Server]:
-    with forgetful_server(tmp_path_factory.mktemp("forgetful"), weights) as running:
-        yield running
 
 
 @pytest.fixture
@@ -112,6 +89,8 @@ def test_no_answer_and_no_log_names_the_patient_and_the_upload_goes(server, plan
     assert entries and not any(secret.decode() in repr(entries) for secret in SECRETS)
     assert not any(secret in server.log.read_bytes() for secret in SECRETS)
     assert str(server.disk) not in server.log.read_text()
+    (folder,) = server.disk.glob(f"{uploads.PREFIX}*")
+    assert folder.stat().st_mode & 0o077 == 0  # nobody else can look into it
     wait_until(lambda: not files_with_secrets(server.disk))
 
 
@@ -145,17 +124,12 @@ def test_neither_the_page_nor_a_download_names_the_patient(server, visit, plante
     link.wait_for(timeout=WAIT)
     table = base64.b64decode(link.get_attribute("href").split(";base64,")[1])
     assert b"IM0001" in table and b"IM0002" in table
-    for told in (page.content().encode(), table, server.log.read_bytes()):
-        assert not any(secret in told for secret in SECRETS)
+    for shown in (page.content().encode(), table, server.log.read_bytes()):
+        assert not any(secret in shown for secret in SECRETS)
     upload(page, planted)
     answer(page, planted.name)
     assert not any(secret in page.content().encode() for secret in SECRETS)
     wait_until(lambda: not files_with_secrets(server.disk))
-
-
-def test_nobody_else_can_look_into_the_folder(server):
-    (folder,) = server.disk.glob(f"{UPLOADS}*")
-    assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_a_sweep_takes_what_is_old_and_what_dead_servers_left(tmp_path):

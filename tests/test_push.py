@@ -7,8 +7,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from training.publishing import push as push_module
-from training.publishing.failures import PushFailed
-from training.publishing.push import Upload, give_up_on_silence, push
+from training.publishing.push import PushFailed, Upload, give_up_on_silence, push
 
 REPO = "hospital/tumor-net"
 FILES = {"README.md": b"---\nlicense: mit\n---\n# Card\n", "model.safetensors": b"weights" * 999}
@@ -44,8 +43,8 @@ def test_what_is_ours_and_out_of_date_goes_in_the_same_commit_and_what_is_of_oth
 
 def test_a_dry_run_tells_what_differs_and_sends_nothing(hub, capsys):
     assert push(HfApi(), upload(), tag="v1", dry_run=True) is None and hub.repository(REPO) is None
-    assert "is new to this token: a public model repository" in (told := capsys.readouterr().out)
-    assert "+ model.safetensors  7.0 kB" in told
+    assert "is new to this token: a public model repository" in (printed := capsys.readouterr().out)
+    assert "+ model.safetensors  7.0 kB" in printed
     hub.add(REPO).commit({"old.png": b"", "README.md": FILES["README.md"]})
     push(HfApi(), upload(), dry_run=True)
     assert capsys.readouterr().out.splitlines() == ["+ model.safetensors  7.0 kB", "- old.png"]

@@ -11,14 +11,107 @@ Each push is one commit; where nothing is new there is none.
 """
 
 import argparse
+import hashlib
+import json
 import sys
 from pathlib import Path
 
+import onnx
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
-from .publishing import artifact, space
-from .publishing.failures import ERRORS, PushFailed, why
-from .publishing.push import give_up_on_silence, push
+from model.artifact import CONFIG, FILES, TRAINED, read_config, read_graph
+
+from .evaluation.card import PLOTS, WIDGET, card_of
+from .evaluation.recorded import EXAMPLES, OtherAnswers, compare, sha256
+from .export.graph import float_graph
+from .initialize import trained_in
+from .network import TumorNet
+from .publishing import space
+from .publishing.push import ERRORS, PushFailed, Upload, give_up_on_silence, push, why
+
+METRICS, CARD, INT8, FP32 = "metrics.json", "README.md", FILES["int8"], FILES["fp32"]
+# For programs of others: what answers in a file of its own, and what transformers looks for
+PROGRAMS, PREPROCESSOR = ("inference.py", "modeling_brain_tumor.py"), "preprocessor_config.json"
+# What is ours to replace in the repository
+PUBLISHED = (*FILES.values(), TRAINED, CONFIG, METRICS, CARD, *PLOTS, *PROGRAMS, PREPROCESSOR, *WIDGET)
+WHOLE = "Take a folder as training.export wrote it"
+
+
+def remake_float_graph(folder: Path) -> None:
+    """Write the float32 graph that `folder` lacks, if this PyTorch exports the very file that was measured.
+
+    It is the trained network with what judges its features, which the int8 graph holds in float32, too. Raises:
+    `DamagedWeights`.
+    """
+    config, file = read_config(folder), folder / FP32
+    if file.exists():
+        return
+    net = TumorNet()
+    net.load_state_dict(trained_in(folder))
+    model = float_graph(net.eval(), config["size"])
+    int8 = onnx.load_from_string(read_graph(folder, "int8", config))
+    judges = {tensor.name: tensor for tensor in int8.graph.initializer if not tensor.name.startswith("net.")}
+    for tensor in model.graph.initializer:
+        if tensor.name in judges:
+            tensor.CopyFrom(judges[tensor.name])
+    content = model.SerializeToString(deterministic=True)
+    if hashlib.sha256(content).hexdigest() == config["sha256"][FP32]:
+        file.write_bytes(content)
+
+
+def check(folder: Path) -> list[str]:
+    """What was found in order, and what could not be checked, in a sentence each.
+
+    Raises: OSError, `DamagedWeights`, `OtherAnswers`; ValueError if metrics.json does not belong to the weights.
+    """
+    config = read_config(folder)
+    try:
+        metrics = json.loads((folder / METRICS).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder / METRICS} is missing or damaged. {WHOLE}.") from error
+    digest, measured = sha256(folder / INT8), metrics.get("weights_sha256", "none")
+    if digest != measured:
+        raise ValueError(
+            f"{folder / METRICS} is of the weights {measured[:8]}, but {INT8} there is {digest[:8]}. {WHOLE}, or run "
+            "training.export again."
+        )
+    threshold = config["operating_point"]["threshold"]
+    if metrics.get("test", {}).get("threshold", threshold) != threshold:
+        raise ValueError(f"{folder / CONFIG} has another operating point than {METRICS} was measured at. Export again.")
+    trained_in(folder)  # is there, and what config.json names
+    recorded = metrics.get("recorded", {})
+    answers = [_checked_answers(folder, recorded, precision) for precision in FILES]
+    return [f"{METRICS} belongs to {INT8} (sha256 {digest[:8]})", *answers]
+
+
+def _checked_answers(folder: Path, recorded: dict, precision: str) -> str:
+    """Whether the weights answer as recorded. Raises: `OtherAnswers`."""
+    name, file = FILES[precision], folder / FILES[precision]
+    if not file.exists():
+        return f"{name} is not there, and this PyTorch does not export it alike: it is not published"
+    if recorded.get(precision, {}).get("sha256") not in (None, sha256(file)):
+        raise OtherAnswers(f"{file} is not the file that was measured. {WHOLE}.")
+    if compared := compare(folder, recorded, precision):
+        return f"{file.name} answers {compared} drawn examples as it did when it was measured"
+    return f"{file.name} loads; its answers cannot be checked: none were recorded of the examples of today"
+
+
+def upload_of(folder: Path, repo: str) -> Upload:
+    """Weights, config, metrics, plots, what answers with them without this project, drawn examples, and a card that
+    tells to load them from `repo`. Raises: OSError, ValueError.
+    """
+    config, auto_map = read_config(folder), json.loads((folder / CONFIG).read_text())["auto_map"]
+    processor = {"image_processor_type": auto_map["AutoImageProcessor"].split(".")[1], "auto_map": auto_map}
+    processor |= {key: config[key] for key in ("size", "margin")}
+    names = [*FILES.values(), TRAINED, CONFIG, METRICS, *PLOTS]
+    files = {name: folder / name for name in names if (folder / name).exists()}
+    files |= {name: Path(space.__file__).with_name(name) for name in PROGRAMS}
+    files |= {name: EXAMPLES / Path(name).name for name in WIDGET}
+    files |= {PREPROCESSOR: f"{json.dumps(processor, indent=2)}\n".encode(), CARD: card_of(folder, repo).encode()}
+    message = f"Weights {config['name']}, sha256 {sha256(folder / INT8)[:8]}"
+    return Upload(repo, "model", files, stale=PUBLISHED.__contains__, message=message)
 
 
 def publish_weights(api: HfApi, run: Path, repo: str, **options) -> str | None:
@@ -26,11 +119,11 @@ def publish_weights(api: HfApi, run: Path, repo: str, **options) -> str | None:
 
     Raises: OSError, ValueError if they are not fit to be published; `PushFailed`.
     """
-    folder = artifact.weights_folder(run)
-    artifact.remake_float_graph(folder)
-    for sentence in artifact.check(folder):
+    folder = run if (run / CONFIG).exists() else run / "weights"
+    remake_float_graph(folder)
+    for sentence in check(folder):
         print(sentence)
-    return push(api, artifact.upload_of(folder, repo), **options)
+    return push(api, upload_of(folder, repo), **options)
 
 
 def publish_space(api: HfApi, name: str, model: str, revision: str, **options) -> None:
@@ -41,15 +134,17 @@ def publish_space(api: HfApi, name: str, model: str, revision: str, **options) -
         space.point_to(api, name, model, revision)
 
 
-def latest(api: HfApi, repo: str) -> str:
-    """The last commit of published weights. Raises: `PushFailed`."""
+def _need_repo_id(name: str) -> None:
+    """Raises: ValueError if no repository can have this name."""
     try:
-        return api.model_info(repo).sha
-    except ERRORS as error:
-        raise PushFailed(f"{why(error, repo, api.endpoint)} Nothing was sent.") from error
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(f"{name} is no repository's name. Write ORG/NAME: letters, digits, -, _ and dots.") from error
+    if name.count("/") != 1:
+        raise ValueError(f"{name} names no owner. Write ORG/NAME.")
 
 
-def main(arguments: list[str] | None = None, api: HfApi | None = None) -> int:
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.publish", description=__doc__.split("\n")[0], allow_abbrev=False
     )
@@ -64,16 +159,22 @@ def main(arguments: list[str] | None = None, api: HfApi | None = None) -> int:
         parser.error("say where to: --repo ORG/NAME for the weights of a run, --space ORG/NAME for the page")
     if not options.run and (options.tag or not options.space):
         parser.error("name the run folder whose weights are to be published")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parse(arguments)
     give_up_on_silence()
-    api, how = api or HfApi(), {"private": options.private, "dry_run": options.dry_run}
+    api, how = HfApi(), {"private": options.private, "dry_run": options.dry_run}
     try:
         for name in filter(None, (options.repo, options.space)):
-            artifact.need_repo_id(name)
+            _need_repo_id(name)
         revision = ""
         if options.run:
             revision = publish_weights(api, options.run, options.repo, tag=options.tag, **how) or "main"
         elif options.repo:
-            revision = latest(api, options.repo)
+            revision = _latest(api, options.repo)
         if options.space:
             publish_space(api, options.space, options.repo, revision, **how)
     except (OSError, ValueError, PushFailed) as error:
@@ -83,6 +184,14 @@ def main(arguments: list[str] | None = None, api: HfApi | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     return 0
+
+
+def _latest(api: HfApi, repo: str) -> str:
+    """The last commit of published weights. Raises: `PushFailed`."""
+    try:
+        return api.model_info(repo).sha
+    except ERRORS as error:
+        raise PushFailed(f"{why(error, repo, api.endpoint)} Nothing was sent.") from error
 
 
 if __name__ == "__main__":

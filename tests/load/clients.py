@@ -70,9 +70,9 @@ class Client:
 async def ask_for(
     port: int, requests: Callable[[int], bytes], clients: int, done: Callable[[int], bool]
 ) -> list[Reply]:
-    """Have so many clients ask one request after the other until `done`, told how many were sent, says so.
+    """Have so many clients ask one request after the other until `done` of the number sent is true.
 
-    Whoever is told to come back later does so, after a second at most.
+    A client that is refused waits as long as Retry-After says, a second at most.
     """
     replies, sent = [], 0
 

@@ -1,20 +1,38 @@
-"""Files -> one commit on the Hub, or none."""
+"""Files -> one commit on the Hub, or none, and a sentence about why not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1, sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from httpx2 import Client, Timeout
+from httpx2 import Client, HTTPError, Timeout, TransportError
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session, set_client_factory
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-from .failures import ERRORS, PushFailed, why
-
+# All that the client raises: its own derive from OSError or ValueError, an upload's are wrapped into RuntimeError.
+ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
 KEPT = ".gitattributes"  # the Hub's own file in every repository
 SILENCE_SECONDS = 30  # without a byte; the client by itself waits for ever, and asks again up to five times
 CONNECT_SECONDS = 10
+TOKENS = "https://huggingface.co/settings/tokens"
+FULL = "The Hub has no space left for {repo}{quoted}. Delete there what is not needed, or ask for more."
+CHANGED = "Somebody else has changed {repo} meanwhile. Run this again."
+REASONS = {  # by the status that the Hub answers with
+    401: f"The Hub does not accept the token. Make a new one that may write ({TOKENS}) and run hf auth login.",
+    402: "The Hub wants to be paid for {repo}{quoted}. Choose another owner, or another plan.",
+    403: f"The token may not write to {{repo}}. Take one that may ({TOKENS}), or name a repository of your own.",
+    404: "The Hub does not find {repo}, or does not show it to this token. Check the name and the token.",
+    409: CHANGED,
+    412: CHANGED,
+    413: FULL,
+    429: "The Hub has had too many requests from here. Wait some minutes, then run this again.",
+    507: FULL,
+}
+
+
+class PushFailed(Exception):
+    """Nothing was pushed, or not all; the message is for the user."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +54,63 @@ class Changes(NamedTuple):
     added: list[str]  # new or different files
     deleted: list[str]
 
-    def __bool__(self) -> bool:
-        return bool(self.added or self.deleted)
-
 
 def give_up_on_silence() -> None:
-    """Have the Hub client's connections be as they are, but that they wait for a byte no longer than a while."""
+    """Let the Hub client's connections wait for a byte no longer than SILENCE_SECONDS."""
     hooks, timeout = get_session().event_hooks, Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     set_client_factory(lambda: Client(event_hooks=hooks, follow_redirects=True, timeout=timeout))
 
 
+def why(error: BaseException | None, repo: str, endpoint: str) -> str:
+    """What went wrong with `repo` on the Hub at `endpoint`, and what to do, in a sentence or two."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    kinds = tuple(type(link) for link in chain)
+    status = next((link.response.status_code for link in chain if getattr(link, "response", None) is not None), 0)
+    message = next((link.server_message for link in chain if getattr(link, "server_message", None)), "")
+    if KeyboardInterrupt in kinds:
+        return "Stopped."
+    if LocalTokenNotFoundError in kinds:
+        return f"There is no token for the Hub. Run hf auth login, or set HF_TOKEN to one that may write: {TOKENS}."
+    if OfflineModeIsEnabled in kinds:
+        return "HF_HUB_OFFLINE is set, so the Hub is not asked. Unset it."
+    if status in (0, 403) and "storage limit" in f"{message} {chain[0]}".lower():
+        status = 507
+    if status in REASONS:
+        return REASONS[status].format(repo=repo, quoted=f' ("{message}")' if message else "")
+    if status >= 500:
+        return f"The Hub is out of order (status {status}). Run this again later."
+    if any(issubclass(kind, TransportError | ConnectionError) for kind in kinds):
+        return f"The Hub at {endpoint} cannot be reached. Check the network, then run this again."
+    return f'The Hub refuses {repo}: "{message or (str(chain[0]).strip().splitlines() or ["no reason given"])[-1]}".'
+
+
 def push(api: HfApi, upload: Upload, *, private: bool = False, tag: str = "", dry_run: bool = False) -> str | None:
-    """Bring the repository up to `upload` in one commit, if anything differs, and tag it; say on the way what is done.
+    """Bring the repository up to `upload` in one commit, if anything differs, and tag it; print what is done.
 
     A repository that is missing is created, `private` or public. Returns the commit that holds `upload`, None in a dry
     run if there is none yet. Raises: `PushFailed`; the repository is then as it was, and one that this created is gone.
     """
     try:
-        if not dry_run:
-            _need_write_token(api)
+        if not dry_run and api.whoami().get("auth", {}).get("accessToken", {}).get("role") == "read":
+            raise PushFailed("The token may only read. Take one that may write. Nothing was sent.")
         found = _compare(api, upload)
-        _refuse_other_visibility(upload, found, private)
         tagged = _commit_of(api, upload, tag) if tag and found.head else None
     except ERRORS as error:
         raise PushFailed(f"{why(error, upload.repo, api.endpoint)} Nothing was sent.") from error
-    if tagged and (found or tagged != found.head):
+    differs = bool(found.added or found.deleted)
+    if private and found.head and not found.private:
+        remedy = "Make it private in its settings, or leave --private out."
+        raise PushFailed(f"{upload.repo} exists and is public. {remedy} Nothing was sent.")
+    if tagged and (differs or tagged != found.head):
         raise PushFailed(f"{upload.repo} has a tag {tag} of another state. Choose another --tag. Nothing was sent.")
-    _tell(upload, found, private)
+    for line in _listing(upload, found, private):
+        print(line)
     if dry_run:
         return found.head
-    commit = _commit(api, upload, found, private) if found else found.head
+    commit = _commit(api, upload, found, private) if differs else found.head
     if tag and not tagged:
         try:
             api.create_tag(upload.repo, tag=tag, revision=commit, repo_type=upload.kind)
@@ -74,13 +119,6 @@ def push(api: HfApi, upload: Upload, *, private: bool = False, tag: str = "", dr
             raise PushFailed(f"{upload.repo} is pushed as {commit} but has no tag {tag}. {reason}") from error
         print(f"tagged {tag}")
     return commit
-
-
-def _need_write_token(api: HfApi) -> None:
-    """Ask the Hub who we are, before anything is made. Raises: `PushFailed`, and what the client raises."""
-    token = api.whoami().get("auth", {}).get("accessToken", {})
-    if token.get("role") == "read":
-        raise PushFailed("The token may only read. Take one that may write. Nothing was sent.")
 
 
 def _compare(api: HfApi, upload: Upload) -> Changes:
@@ -100,71 +138,54 @@ def _names(content: bytes | Path) -> tuple[str, str]:
     return sha256(data).hexdigest(), sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _refuse_other_visibility(upload: Upload, found: Changes, private: bool) -> None:
-    if private and found.head and not found.private:
-        raise PushFailed(
-            f"{upload.repo} exists and is public. Make it private in its settings, or leave --private out. "
-            "Nothing was sent."
-        )
-
-
 def _commit_of(api: HfApi, upload: Upload, tag: str) -> str | None:
     """The commit that bears the tag already."""
     tags = api.list_repo_refs(upload.repo, repo_type=upload.kind).tags
     return next((reference.target_commit for reference in tags if reference.name == tag), None)
 
 
-def _tell(upload: Upload, found: Changes, private: bool) -> None:
+def _listing(upload: Upload, found: Changes, private: bool) -> Iterator[str]:
     if found.head is None:
-        print(f"{upload.repo} is new to this token: a {'private' if private else 'public'} {upload.kind} repository")
+        yield f"{upload.repo} is new to this token: a {'private' if private else 'public'} {upload.kind} repository"
     for path in found.added:
         content = upload.files[path]
         size = content.stat().st_size if isinstance(content, Path) else len(content)
-        print(f"+ {path}  {size / 1e3:,.1f} kB")
-    for path in found.deleted:
-        print(f"- {path}")
-    if not found:
-        print(f"{upload.repo} holds all of this already, in commit {found.head}: nothing to push")
+        yield f"+ {path}  {size / 1e3:,.1f} kB"
+    yield from (f"- {path}" for path in found.deleted)
+    if not found.added and not found.deleted:
+        yield f"{upload.repo} holds all of this already, in commit {found.head}: nothing to push"
 
 
 def _commit(api: HfApi, upload: Upload, found: Changes, private: bool) -> str:
     """One commit with all changes, on top of what was found and on nothing else; returns its id."""
-    created, head = False, found.head
+    repo, kind, created = upload.repo, upload.kind, False
     try:
-        if head is None:
-            sdk = "gradio" if upload.kind == "space" else None
-            api.create_repo(upload.repo, repo_type=upload.kind, private=private, space_sdk=sdk)
+        if found.head is None:
+            api.create_repo(repo, repo_type=kind, private=private, space_sdk="gradio" if kind == "space" else None)
             created = True
             found = _compare(api, upload)  # with what the Hub itself has put into it
-            head = found.head
-        done = api.create_commit(
-            upload.repo,
-            [
-                *(CommitOperationAdd(path, upload.files[path]) for path in found.added),
-                *(CommitOperationDelete(path) for path in found.deleted),
-            ],
-            commit_message=upload.message,
-            repo_type=upload.kind,
-            parent_commit=head,
-        )
+        added = [CommitOperationAdd(path, upload.files[path]) for path in found.added]
+        changes = [*added, *map(CommitOperationDelete, found.deleted)]
+        made = api.create_commit(repo, changes, commit_message=upload.message, repo_type=kind, parent_commit=found.head)
     except (*ERRORS, KeyboardInterrupt) as error:
-        reason, left = why(error, upload.repo, api.endpoint), _put_back(api, upload, head, created)
+        reason, left = why(error, repo, api.endpoint), _put_back(api, upload, found.head, created)
         raise PushFailed(f"{reason} {left}") from error
-    print(f"pushed in one commit: {done.commit_url}")
-    return done.oid
+    print(f"pushed in one commit: {made.commit_url}")
+    return made.oid
 
 
 def _put_back(api: HfApi, upload: Upload, head: str | None, created: bool) -> str:
     """What a failed push has left, in a sentence, after a repository that it created is deleted again."""
+    repo, kind = upload.repo, upload.kind
     if head is None and not created:
         return "Nothing was sent."
     try:
-        if head is not None and api.repo_info(upload.repo, repo_type=upload.kind).sha != head:
-            return f"{upload.repo} is no longer what it was before: look at its last commit."
+        if head is not None and api.repo_info(repo, repo_type=kind).sha != head:
+            return f"{repo} is no longer what it was before: look at its last commit."
         if not created:
-            return f"{upload.repo} is as it was."
-        api.delete_repo(upload.repo, repo_type=upload.kind)
-        return f"The repository that was made for it is deleted again: there is no {upload.repo}, as before."
+            return f"{repo} is as it was."
+        api.delete_repo(repo, repo_type=kind)
+        return f"The repository that was made for it is deleted again: there is no {repo}, as before."
     except ERRORS:
-        made = f" The repository {upload.repo} was made for it and may be there, empty." if created else ""
-        return f"A commit arrives whole or not at all; {upload.repo} could not be asked whether it did.{made}"
+        made = f" The repository {repo} was made for it and may be there, empty." if created else ""
+        return f"A commit arrives whole or not at all; {repo} could not be asked whether it did.{made}"

@@ -6,12 +6,10 @@ from huggingface_hub import HfApi
 
 from model.artifact import CONFIG, FILES
 
-from .failures import ERRORS, PushFailed, why
-from .push import KEPT, Upload
+from .push import ERRORS, KEPT, PushFailed, Upload, why
 
 ROOT = Path(__file__).parents[2]
-FILES_OF_ROOT = ("app.py", "app.css", "requirements.txt", "LICENSE")
-FOLDERS = ("model", "page", "service", "examples")
+NEEDED = ("app.py", "app.css", "requirements.txt", "LICENSE", "model/", "page/", "service/", "examples/")
 LEFT_OUT = ("__pycache__", "retraining", "make_examples.py")  # needs training/, or makes files only
 WEIGHTS = Path("model/weights")
 OF_WEIGHTS = (CONFIG, FILES["int8"], "metrics.json")  # what of the embedded weights is served; the rest is the card
@@ -23,9 +21,8 @@ def upload_of(space: str, model: str = "", revision: str = "") -> Upload:
 
     Raises: OSError, ValueError if README.md has no front matter.
     """
-    paths = [Path(name) for name in FILES_OF_ROOT] + [
-        path.relative_to(ROOT) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.is_file()
-    ]
+    found = [path for name in NEEDED for path in ((ROOT / name).rglob("*") if "/" in name else [ROOT / name])]
+    paths = [path.relative_to(ROOT) for path in sorted(found) if path.is_file()]
     files: dict[str, bytes | Path] = {path.as_posix(): ROOT / path for path in paths if _is_needed(path)}
     files["README.md"] = readme((ROOT / "README.md").read_text(), model, revision).encode()
     return Upload(space, "space", files, stale=lambda path: True, message="The page of brain tumors on MRI")
@@ -45,11 +42,11 @@ def readme(text: str, model: str, revision: str) -> str:
     if not text.startswith("---\n") or text.count("---\n") < 2:
         raise ValueError("README.md has no front matter, without which a Space does not start.")
     _, front, body = text.split("---\n", 2)
-    said = "\n".join(line for line in body.split("\n## ")[0].splitlines() if not line.startswith("![")).rstrip()
+    body = "\n".join(line for line in body.split("\n## ")[0].splitlines() if not line.startswith("![")).rstrip()
     if model:
         front += f"models:\n- {model}\npreload_from_hub:\n- {model} {','.join(OF_WEIGHTS)} {revision}\n"
-        said += f"\n\nThe card of its weights: [{model}](https://huggingface.co/{model})."
-    return f"---\n{front}---\n{said}\n"
+        body += f"\n\nThe card of its weights: [{model}](https://huggingface.co/{model})."
+    return f"---\n{front}---\n{body}\n"
 
 
 def refuse_foreign(api: HfApi, space: str) -> None:
@@ -69,14 +66,13 @@ def point_to(api: HfApi, space: str, model: str, revision: str) -> None:
 
     Raises: `PushFailed`.
     """
-    wanted = {"MODEL_REPO": model, "MODEL_REVISION": revision} if model else {}
     try:
         there = {key: variable.value for key, variable in api.get_space_variables(space).items()}
-        for key in ("MODEL_REPO", "MODEL_REVISION"):
-            if key in wanted and wanted[key] != there.get(key):
-                api.add_space_variable(space, key, wanted[key])
-                print(f"{space} has the variable {key}={wanted[key]}")
-            elif key in there and key not in wanted:
+        for key, value in {"MODEL_REPO": model, "MODEL_REVISION": revision}.items():
+            if model and there.get(key) != value:
+                api.add_space_variable(space, key, value)
+                print(f"{space} has the variable {key}={value}")
+            elif not model and key in there:
                 api.delete_space_variable(space, key)
                 print(f"{space} no longer has the variable {key}")
     except ERRORS as error:

@@ -173,7 +173,9 @@ def _seeds_markdown(result: dict, run_name: str = "", shipped: str = "") -> str:
     )
 
 
-def _evidence_markdown(result: dict, images: str = "drawn tumors", lesion: str = "drawn tumor", caveat: str = OF_DRAWN) -> str:
+def _evidence_markdown(
+    result: dict, images: str = "drawn tumors", lesion: str = "drawn tumor", caveat: str = OF_DRAWN
+) -> str:
     """The figures as a table and a paragraph; `images` names what was measured, `lesion` what the peak should meet."""
     if not result:
         return f"Whether the evidence map finds the tumor ({images}): {NOT_MEASURED}."
