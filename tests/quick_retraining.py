@@ -6,12 +6,13 @@ MRI, and fewer studies put together for an interval.
 
 from service.retraining import worker
 from training import retrain
-from training.export import brain_detector, study
+from training.evaluation import studies
+from training.export import calibration, refusal
 
 worker.NICENESS = 0
-brain_detector.DRAWN, brain_detector.DRAWN_SIZE = 24, 64
+refusal.DRAWN, refusal.DRAWN_SIZE = 24, 64
 retrain.UNSEEN_OTHERS = 6
-study.RESAMPLES, study.MEASURED_ON, study.FITTED_ON, study.IN_A_RESAMPLE = 2, 30, 30, 30
+studies.RESAMPLES, studies.MEASURED_ON, studies.IN_A_RESAMPLE, calibration.FITTED_ON = 2, 30, 30, 30
 
 if __name__ == "__main__":
     worker.main()

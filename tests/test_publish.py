@@ -18,11 +18,10 @@ from model.scans import read
 from tests.server import change_config
 from training import train
 from training.data.phantoms import write_phantom_dataset
-from training.evaluation import recorded
+from training.evaluation import recorded, studies
 from training.evaluation.card import PLOTS, WIDGET
-from training.export import brain_detector, study
-from training.initialize import initialize, trained_in
-from training.network import TumorNet
+from training.export import refusal
+from training.network import TumorNet, initialize, trained_in
 from training.publish import main
 from training.publishing import artifact
 from training.settings import Settings
@@ -47,9 +46,9 @@ def trained(tmp_path_factory) -> Path:
     data = write_phantom_dataset(root / "data", per_class=8, seed=3, size=96)
     tiny = {"size": 64, "smallest_size": 64, "epochs": 1, "batch": 16, "phantoms": 0, "init": "scratch", "frozen": 0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(brain_detector, "DRAWN", 24)
-        patch.setattr(brain_detector, "DRAWN_SIZE", 64)
-        patch.setattr(study, "RESAMPLES", 2)
+        patch.setattr(refusal, "DRAWN", 24)
+        patch.setattr(refusal, "DRAWN_SIZE", 64)
+        patch.setattr(studies, "RESAMPLES", 2)
         return train.train(Settings(data=str(data), out=str(root / "run"), cache=str(root / "cache"), **tiny))
 
 

@@ -13,8 +13,7 @@ from model.artifact import CONFIG, FILES, TRAINED, read_config, read_graph
 from ..evaluation.card import PLOTS, WIDGET, card_of
 from ..evaluation.recorded import EXAMPLES, OtherAnswers, compare, sha256
 from ..export.graph import float_graph
-from ..initialize import trained_in
-from ..network import TumorNet
+from ..network import TumorNet, trained_in
 from .push import Upload
 
 METRICS, CARD = "metrics.json", "README.md"
