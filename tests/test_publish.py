@@ -22,8 +22,7 @@ from training.data.phantoms import write_phantom_dataset
 from training.evaluation import recorded, studies
 from training.evaluation.card import PLOTS, WIDGET
 from training.export import refusal
-from training.initialize import initialize, trained_in
-from training.network import TumorNet
+from training.network import TumorNet, initialize, trained_in
 from training.publish import PREPROCESSOR, PROGRAMS, main
 from training.settings import Settings
 
