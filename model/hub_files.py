@@ -1,6 +1,6 @@
 """An artifact's files in the Hub client's cache: fetched, and checked at each load.
 
-Only JSON, ONNX and safetensors files are fetched or opened. Each must be what the Hub says it is, and the weights must
+Only JSON, ONNX and safetensors files, and the card with its plots, are fetched or opened. Each must be what the Hub says it is, and the weights must
 have the sha256 that metrics.json names.
 """
 
@@ -14,6 +14,7 @@ from .artifact import CONFIG, FILES, TRAINED, DamagedWeights, OtherFormat, read_
 from .hub_failures import WeightsUnavailable
 
 METRICS = "metrics.json"
+CARD = ("README.md", "reliability.png", "reliability_external.png", "confusion.png", "roc.png", "history.png")
 ANSWER_SECONDS = 4  # for a question of a few bytes: a way to the Hub that swallows them shows by its silence
 
 
@@ -53,7 +54,7 @@ class Wanted:
     def __init__(self, repository: str, precision: str):
         self.repository = repository
         self.needed = (CONFIG, FILES[precision or "int8"], *([] if precision else [TRAINED]))
-        self.files = [CONFIG, METRICS, *([FILES[precision]] if precision else [*FILES.values(), TRAINED])]
+        self.files = [CONFIG, METRICS, *CARD, *([FILES[precision]] if precision else [*FILES.values(), TRAINED])]
 
     def cached(self, commit: str) -> Path | None:
         """The cache's folder with the files, without any request; None if one is missing or damaged.

@@ -45,7 +45,7 @@ from .data.phantoms import draw_phantom, write_phantom_dataset
 from .data.phantoms.dataset import SOURCE
 from .data.training_set import TrainingSet, load_training_set
 from .draws import Streams
-from .evaluation.card.costs import speed
+from .evaluation.card import section
 from .export.graph import INPUT, float_graph
 from .hardware import best_device, bf16_is_fast, describe, versions
 from .initialize import trained_in
@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.only != "inference":
             torch.set_num_threads(options.threads)
             report["pairs"] += training(Path(scratch), options.quick)
-    print(speed({"speed": report}))
+    print(section("speed", report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 

@@ -35,10 +35,12 @@ from ..schedules import image_size_at
 from ..settings import Settings
 from ..train import fit, train
 from .baselines import BASELINES
-from .card.comparison import NAMES, OURS, OURS_FULL, markdown
+from .card import section
 from .comparison_figures import latency, measured
 from .fit_baseline import Budget, answer, as_served, file_bytes, fit_baseline, load_squares
 
+OURS, OURS_FULL = "ours", "ours_full"
+NAMES = (*BASELINES, OURS, OURS_FULL)
 # Ours from the vendor's Training alone, as it is.
 VENDOR_SETTINGS = {"copies": "keep", "phantoms": 0, "transplants_from": 1.0, "blanked": 0.0}
 WARMUP_SHARE = 0.1  # of our epochs, where these are few
@@ -281,7 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(markdown(result))
+    print(section("comparison", result))
     return 0
 
 

@@ -30,7 +30,7 @@ from model import CLASSES, NO_TUMOR
 from ..data.frames import DataError, load_frames
 from ..settings import FREE_ON_RESUMING, Settings, add_options, listed
 from .bootstrap import figure, ratio, resample_weights
-from .card.cross_validation import markdown
+from .card import section
 from .metrics import measure
 
 PREDICTIONS = "predictions.npz"
@@ -322,7 +322,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(result, indent=2) + "\n")
-    print(markdown(result))
+    print(section(result["kind"], result))
     return 0
 
 

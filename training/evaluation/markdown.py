@@ -1,4 +1,4 @@
-"""Figures and tables as Markdown, the same in every part of the card, the README and the reports."""
+"""Figures and tables as Markdown, the same in the card, the README and the reports of the commands."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,27 @@ NOTHING = "–"  # the set cannot tell
 
 def figure(measured: dict | None) -> str:
     """A figure {value, low, high} as "0.912 (0.881 to 0.940)"; a dash where the set cannot tell."""
-    if not measured:
-        return NOT_MEASURED
-    if measured["value"] is None:
-        return NOTHING
-    return f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})"
+    return _with_interval(measured, "{:.3f}".format, "")
 
 
-def sizes(part: dict) -> str:
-    """What a figure rests on, as "1,402 (621)": images and groups, from `n` and `n_groups`."""
-    return f"{part['n']:,} ({part['n_groups']:,})"
+def share(measured: dict | None) -> str:
+    """A share {value, low, high}, 0..1, as "91.2 % (88.1 to 94.0)"; a dash where the set cannot tell."""
+    return _with_interval(measured, lambda value: f"{100 * value:.1f}", " %")
+
+
+def sizes(part: dict | None) -> str:
+    """What a figure rests on, as "1,402 (621 groups)", from `n` and `n_groups`."""
+    return f"{part['n']:,} ({part['n_groups']:,} groups)" if part else NOT_MEASURED
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are strings already."""
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
+
+
+def _with_interval(measured, spelled, unit: str) -> str:
+    if measured is None or not isinstance(measured, dict):
+        return NOT_MEASURED
+    if measured.get("value") is None:
+        return NOTHING
+    return f"{spelled(measured['value'])}{unit} ({spelled(measured['low'])} to {spelled(measured['high'])})"

@@ -32,7 +32,7 @@ from ..augmentation.stripping import GROWN, blanked, covered, mirrored, outline,
 from ..data.frames import Dataset, Frames, load_frames, read_dataset
 from ..losses import PARTIAL
 from .bootstrap import mean_with_interval
-from .card.shortcuts import markdown
+from .card import section
 from .cross_validate import tumor_types
 from .metrics import EVEN_CHANCE, measure
 from .shortcut_trees import KINDS, Trees, describe
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(markdown(result))
+    print(section("probes", result))
     return 0
 
 
