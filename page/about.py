@@ -90,7 +90,7 @@ def _html(markdown: str, folder: Path, title: str) -> str:
         alt, file = html.escape(tokens[index].content), folder / Path(tokens[index].attrGet("src")).name
         if file.suffix != ".png" or not file.is_file() or file.stat().st_size > MAX_PLOT_BYTES:
             return alt
-        return f'<img src="{inline.address(file.read_bytes(), "image/png")}" alt="{alt}" loading="lazy">'
+        return f'<img src="{inline.address(file.read_bytes(), "image/png")}" alt="{alt}">'
 
     def foreign(_, tokens, index, *rest) -> str:
         content = tokens[index].content
@@ -100,7 +100,11 @@ def _html(markdown: str, folder: Path, title: str) -> str:
     for name, rule in {"image": image, "html_block": foreign, "html_inline": foreign}.items():
         parser.add_render_rule(name, rule)
     content = re.sub(r"(</?h)([1-5])>", lambda found: f"{found[1]}{int(found[2]) + 1}>", parser.render(markdown))
-    content = content.replace("<pre>", '<pre tabindex="0">').replace("<a href", '<a rel="noopener" href')
+    content = (
+        re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", content)
+        .replace("<pre>", '<pre tabindex="0">')
+        .replace("<a href", '<a rel="noopener" href')
+    )
     return re.sub(r"<table>.*?</table>", partial(_table, title), content, flags=re.S)
 
 
@@ -108,10 +112,10 @@ def _table(title: str, found: re.Match) -> str:
     """A table: what ends a cell in brackets in small print, shares of counts as the cell's tint, rows with heads."""
     content = re.sub(r" \(([^()<]*)\)(?=</t[dh]>)", r"<small>\1</small>", found[0])
     content, tinted = re.subn(
-        r"<td[^>]*>(<strong>)?([\d,]+)(?:</strong>)?<small>([\d.]+) %</small></td>",
+        r"<td[^>]*>(<strong>)?([\d,]+)(?:</strong>)?<small>([\d.]+)\s%</small></td>",
         lambda cell: (
             f'<td><span class="cell{" right" * bool(cell[1])}" style="--share: {float(cell[3]) / 100:.3f}">'
-            f"{cell[2]}<small>{cell[3]} %</small></span></td>"
+            f"{cell[2]}<small>{cell[3]}&nbsp;%</small></span></td>"
         ),
         content,
     )
