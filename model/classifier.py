@@ -102,7 +102,7 @@ class TumorClassifier:
         """Calibrated probabilities (N, classes) -> bool (N, classes): the classes that cannot be excluded.
 
         Those at or above a threshold that makes the set hold the true class for a stated share of the slices (split
-        conformal prediction, training/export/conformal.py), and always the most probable one: no set is empty.
+        conformal prediction, training/export/calibration.py), and always the most probable one: no set is empty.
         """
         probabilities = np.asarray(probabilities)
         kept = probabilities >= self.config["prediction_set"]["keep_from"]

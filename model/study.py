@@ -10,7 +10,7 @@ With r = 1 it is the logarithm of the mean odds: the evidence for a lesion that 
 as likely to be that one (by Bayes' rule; a scan statistic). The mean keeps the score comparable between few thick and
 many thin slices, r < 1 gives less weight to a single slice among many than to a lesion that spans neighbors. A logistic
 function turns the score into a probability, and the study has an operating point of its own. r, the logistic function
-and the threshold are fitted by training/export/study.py and travel in config.json under "study".
+and the threshold are fitted by training/export/calibration.py and travel in config.json under "study".
 
 Slices that were refused take no part: a real volume begins and ends with empty ones. Those of neck and skull base may
 not be refused, and few training images without a tumor show them: false alarms are to be expected there.

@@ -18,11 +18,11 @@ from gradio_client import Client, handle_file
 from model.artifact import CONFIG, EMBEDDED, make_config, read_config, write_config
 from model.classifier import TumorClassifier
 from model.preprocess import SERVING_MARGIN
-from training.export.brain_detector import BrainDetector
 from training.export.export import write
 from training.export.gate import FLOAT_PARTS, in_float
 from training.export.graph import float_graph, with_parameters
 from training.export.int8 import dynamic_int8
+from training.export.refusal import BrainDetector
 from training.network import TumorNet
 
 REPOSITORY = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from tests.browser import PHONE_WIDTH, needs_chromium
 from tests.server import REPOSITORY
 from training.evaluation.card import making
 from training.evaluation.card.data import SOURCES
-from training.export.certainty import reliability
+from training.evaluation.certainty import reliability
 
 ORIGIN = Origin("tumornet-v2", "7c04dee8", "2026-11-21")
 TYPED = {"80", "95"}  # the title's example of being 80 % sure, and the 95 % interval

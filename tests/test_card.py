@@ -26,10 +26,10 @@ from training.evaluation.card import (
 )
 from training.evaluation.card.__main__ import BEGIN, END, add_section, filled, main
 from training.evaluation.card.energy import energy
+from training.evaluation.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 from training.evaluation.localization import box_masks, evidence_figures
 from training.evaluation.markdown import NOT_MEASURED
 from training.evaluation.metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
-from training.export.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
 
 ROOT = Path(__file__).parents[1]
 STUDY = {"sharpness": 0.7, "slope": 1.6543, "intercept": -0.9259, "threshold": 0.1711}

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from model import NO_TUMOR
-from training.export.certainty import calibration_by_source, on_other_diseases, set_figures, status_shares
+from training.evaluation.certainty import (
+    calibration_by_source,
+    fit_temperature,
+    negative_log_likelihood,
+    on_other_diseases,
+    set_figures,
+    status_shares,
+)
 from training.losses import PARTIAL
 
 
@@ -94,3 +101,27 @@ def test_confidently_wrong_is_one_sure_tumor_that_nothing_on_the_page_doubts():
         "confidently_wrong": 1 / 5,
     }
     assert shares["status"]["doubtful"]["value"] == 1 / 5
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_known_temperature_is_found(temperature):
+    assert fit_temperature(*drawn(20_000, temperature, 0)) == pytest.approx(temperature, rel=0.04)
+
+
+def test_known_temperature_is_found_from_partial_labels_alone():
+    logits, labels = drawn(20_000, 2.0, 0)
+    labels[labels != NO_TUMOR] = PARTIAL
+    assert fit_temperature(logits, labels) == pytest.approx(2.0, rel=0.06)
+
+
+def test_likelihood_of_a_partial_label_is_that_of_any_tumor():
+    logits = np.log([[0.2, 0.3, 0.1, 0.4]])
+    assert negative_log_likelihood(logits, [PARTIAL], 1.0) == pytest.approx(-np.log(0.6))
+    assert negative_log_likelihood(logits, [1], 1.0) == pytest.approx(-np.log(0.3))
+
+
+def test_temperature_of_nothing_or_of_nan_raises():
+    with pytest.raises(ValueError, match="logits"):
+        fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=int))
+    with pytest.raises(ValueError, match="finite"):
+        fit_temperature(np.full((2, 4), np.nan), [0, 1])

@@ -17,10 +17,9 @@ from model.classifier import RawOutputs, TumorClassifier
 from model.graph import OPERATORS, PROBE, PROBE_DEPTH, Graph, _session, multiplies_exactly, with_unsigned_weights
 from tests.server import REPOSITORY
 from training.export import gate
-from training.export.brain_detector import BrainDetector
-from training.export.distance import FeatureDistance
 from training.export.graph import AnsweringNet, float_graph, with_parameters
 from training.export.int8 import dynamic_int8, quantize_rows
+from training.export.refusal import BrainDetector, FeatureDistance
 from training.initialize import trained_in
 from training.network import FEATURES, TumorNet
 

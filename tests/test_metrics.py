@@ -10,7 +10,6 @@ from sklearn import metrics as sk
 from model import CLASSES, NO_TUMOR
 from training.evaluation.bootstrap import mean_with_interval, resample_weights
 from training.evaluation.metrics import PARTIAL, by_label_and_sequence, measure, tumor_auc_by_sequence
-from training.export.calibration import fit_temperature, negative_log_likelihood
 
 
 def answers(n=400, classes=4, seed=0, decimals=2):
@@ -228,35 +227,3 @@ def test_wrong_input_is_named():
         measure(np.full((8, 4), np.nan), labels, groups)
     with pytest.raises(ValueError, match="labels lie"):
         measure(probabilities, labels + 2, groups)
-
-
-def sampled_logits(temperature, n=20_000, seed=0):
-    """Logits that are `temperature` times too large for the labels drawn from them."""
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(size=(n, 4)) * 2
-    labels = (logits + rng.gumbel(size=(n, 4))).argmax(1)  # Gumbel-max: labels follow softmax(logits)
-    return logits * temperature, labels
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_known_temperature_is_found(temperature):
-    assert fit_temperature(*sampled_logits(temperature)) == pytest.approx(temperature, rel=0.04)
-
-
-def test_known_temperature_is_found_from_partial_labels_alone():
-    logits, labels = sampled_logits(2.0)
-    labels[labels != NO_TUMOR] = PARTIAL
-    assert fit_temperature(logits, labels) == pytest.approx(2.0, rel=0.06)
-
-
-def test_likelihood_of_a_partial_label_is_that_of_any_tumor():
-    logits = np.log([[0.2, 0.3, 0.1, 0.4]])
-    assert negative_log_likelihood(logits, [PARTIAL], 1.0) == pytest.approx(-np.log(0.6))
-    assert negative_log_likelihood(logits, [1], 1.0) == pytest.approx(-np.log(0.3))
-
-
-def test_temperature_of_nothing_or_of_nan_raises():
-    with pytest.raises(ValueError, match="logits"):
-        fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=int))
-    with pytest.raises(ValueError, match="finite"):
-        fit_temperature(np.full((2, 4), np.nan), [0, 1])

@@ -9,9 +9,6 @@ from tests.server import write_random_weights
 from training import own_images
 from training.data.frames import read_dataset
 from training.data.phantoms import write_phantom_dataset
-from training.export.conformal import COVERAGE, LESS, affordable_coverage, fit_prediction_set
-from training.export.export import no_stricter
-from training.export.operating_point import fit_operating_point
 from training.own_images import OWN, read_own_images
 from training.retrain import fine_tuning, main, parse, prepare, remember_root, root_fingerprint
 from training.settings import Settings
@@ -103,50 +100,9 @@ def test_the_first_data_of_a_line_of_weights_is_remembered(tmp_path):
     assert root_fingerprint(read_config(weights)) == "first"
 
 
-def test_limits_of_refusal_are_no_stricter_than_those_of_the_start():
-    start = {"refused_below": 0.3, "doubtful_below": 0.6, "doubtful_from": 1.5, "refused_from": 2.0}
-    strict = {"refused_below": 0.5, "doubtful_below": 0.9, "doubtful_from": 1.1, "refused_from": 1.2}
-    assert no_stricter(strict, start) == no_stricter(start, strict) == start
-
-
-@pytest.mark.parametrize(
-    ("groups", "coverage"), [(19, COVERAGE), (18, LESS[0]), (9, LESS[0]), (8, LESS[1]), (4, LESS[1])]
-)
-def test_few_groups_promise_less_but_something(groups, coverage):
-    labels, names = np.zeros(groups, dtype=int), [str(k) for k in range(groups)]
-    assert affordable_coverage(labels, names) == coverage
-    probabilities = np.tile([0.7, 0.1, 0.1, 0.1], (groups, 1))
-    assert fit_prediction_set(probabilities, labels, names, coverage)["keep_from"] == 0.7
-
-
-def test_three_groups_promise_nothing():
-    assert affordable_coverage(np.zeros(3, dtype=int), ["a", "b", "c"]) == LESS[-1]
-    assert (
-        fit_prediction_set(np.full((3, 4), 0.25), np.zeros(3, dtype=int), ["a", "b", "c"], LESS[-1])["keep_from"] == 0
-    )
-
-
 def test_unknown_settings_are_refused():
     with pytest.raises(SystemExit):
         parse(options("--epochz", "3"))
     with pytest.raises(ValueError):
         parse(options("--batch", "0"))
     assert isinstance(parse(options("--seed", "3"))[0], Settings)
-
-
-def with_tumor(p):
-    """P(tumor) -> probabilities of the four classes."""
-    p = np.asarray(p)
-    return np.stack((p, np.zeros_like(p), np.zeros_like(p), 1 - p), axis=1)
-
-
-def test_the_threshold_moves_only_if_the_groups_insist():
-    few = with_tumor([0.9, 0.8, 0.6, 0.5, 0.4, 0.1])  # 0.55 is best here, for one person's sake
-    labels, people = [0, 0, 0, 3, 3, 3], list("abcdef")
-    assert fit_operating_point(few, labels, people)["threshold"] == pytest.approx(0.55)
-    kept = fit_operating_point(few, labels, people, start=0.7)
-    assert kept["threshold"] == 0.7 and kept["sensitivity"] == pytest.approx(2 / 3) and kept["specificity"] == 1
-
-    many, labels = np.concatenate([few] * 20), labels * 20
-    moved = fit_operating_point(many, labels, [str(k) for k in range(len(labels))], start=0.7)
-    assert moved["threshold"] == pytest.approx(0.55) and moved["sensitivity"] == moved["specificity"] == 1

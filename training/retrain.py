@@ -34,7 +34,7 @@ from .data.frames import DataError, Dataset, read_dataset, without_copies
 from .data.phantoms import draw_other
 from .evaluation.card import card_of
 from .evaluation.recorded import sha256
-from .export.brain_detector import DRAWN_SIZE, read_other_images
+from .export.refusal import DRAWN_SIZE, read_other_images
 from .export.export import export
 from .own_images import lay_out, read_own_images, rehearsal
 from .settings import Settings, add_options

@@ -29,7 +29,7 @@ from .data.frames import DataError, load_frames
 from .data.training_set import load_training_set, read_parts
 from .draws import StreamedDropout, Streams, shards_of
 from .evaluation.plots import plot_history
-from .export.brain_detector import read_other_images
+from .export.refusal import read_other_images
 from .export.export import export
 from .hardware import bf16_is_fast
 from .initialize import initialize

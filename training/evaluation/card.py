@@ -8,7 +8,7 @@ The prose is in card.md.j2; here stands what it needs computed. metrics.json hol
 (the card then says "not measured"):
 
     test, external, vendor   reports of training.evaluation.evaluate: the pool's test split, another source, vendor's
-    study                    figures of training.export.study: verdicts on volumes put together from the test split
+    study                    figures of training.evaluation.studies: verdicts on volumes made of the test split
     quantization             macro_f1_int8, macro_f1_fp32 of the same test split; bytes_int8, bytes_fp32 of the files
     not_brain_mri            refused: share of images of other things, none of them used in fitting
     training                 settings, versions, hardware, seconds, starts, data_fingerprint, left_out;

@@ -11,9 +11,8 @@ import numpy as np
 
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 
-from ..export import synthetic_studies
 from ..settings import FOLDERS, set_by, without_places
-from . import shortcut_trees
+from . import studies
 from .markdown import NOT_MEASURED, NOTHING, figure, share, sizes
 from .seeds import AIMS
 
@@ -23,8 +22,7 @@ TUMORS = list(CLASSES[:NO_TUMOR])
 RECALLS = [
     (f"{name.capitalize()}: correct class (recall)", f"recall.{label}", "share") for label, name in NAMES.items()
 ]
-TREE_DEPTH = shortcut_trees.DEPTH
-VOLUME = {name: getattr(synthetic_studies, name) for name in ("HEAD_MM", "ALIKE_MM", "NOISE")}
+VOLUME = {name: getattr(studies, name) for name in ("HEAD_MM", "ALIKE_MM", "NOISE")}
 NORMAL = CLASSES[NO_TUMOR]
 PLURAL = {name: f"{DISPLAY_NAMES[name]}s" for name in CLASSES} | {NORMAL: "tumor-free slices"}
 GOOD, OFTEN = 0.9, 0.1  # shares of right answers below which, and of wrong ones above which, a failure is named

@@ -20,8 +20,8 @@ from model.classifier import RawOutputs, TumorClassifier
 
 from ..data.frames import OTHER, DataError, Dataset, Frames, load_frames, read_dataset
 from ..data.layouts import read_records, split_named
-from ..export.certainty import calibration_by_source, on_other_diseases, reliability, set_figures, status_shares
 from . import plots
+from .certainty import calibration_by_source, on_other_diseases, reliability, set_figures, status_shares
 from .localization import box_masks, evidence_figures
 from .metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
 

@@ -2,7 +2,7 @@
 
 Every statistic is written once, over a (resamples, images) array of weights as `training.evaluation.bootstrap` draws them (calling
 scikit-learn 1,000 times would take half a minute). Each one equals scikit-learn's; `tests/test_metrics.py` holds them
-together. How sure the answers are is measured in training/export/certainty.py, where they look in training/evaluation/localization.py.
+together. How sure the answers are is measured in training/evaluation/certainty.py, where they look in training/evaluation/localization.py.
 
 Rules:
 - Four classes: the answer is the most probable class. Images labelled "tumor" (type unknown) take no part.

@@ -64,7 +64,7 @@ def compare(folder: Path, recorded: dict, precision: str) -> int:
             raise OtherAnswers(
                 f"{folder / FILES[precision]} answers {example.name} otherwise than when it was measured: a "
                 f"probability is off by {off:.2f}, refused is {told['refused']}, was {expected['refused']}. The code "
-                "has changed since, or config.json: measure again with python -m training.export."
+                "has changed since, or config.json: measure again with python -m training.export.export.export."
             )
     return len(same)
 

@@ -1,0 +1,1 @@
+"""The trained network as the artifact that answers: float graph, dynamic int8, calibration, refusal."""

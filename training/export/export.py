@@ -1,10 +1,15 @@
-"""The end of a run: best weights -> calibrated, quantized, measured artifact with its card."""
+"""The end of a run: best weights -> calibrated, quantized, measured artifact with its card.
+
+python -m training.export.export runs/NAME    # once more, after a change to the calibration or the report
+"""
 
 import hashlib
 import json
 import shutil
+import sys
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -17,40 +22,48 @@ from model.preprocess import SERVING_MARGIN
 
 from ..augmentation.augment import CACHE_MARGIN
 from ..checkpoint import load_checkpoint
-from ..data.frames import Frames, load_frames
+from ..data.frames import Dataset, Frames, load_frames
 from ..data.training_set import FRAME_SIZE, read_parts
 from ..evaluation import plots
 from ..evaluation.bootstrap import mean_with_interval
 from ..evaluation.card import card_of, count_by_source
+from ..evaluation.certainty import fit_temperature
 from ..evaluation.evaluate import evaluate
 from ..evaluation.recorded import record, sha256
+from ..evaluation.studies import judged_slices, measure_study
 from ..network import TumorNet
 from ..settings import FOLDERS, Settings, without_places
 from . import gate
-from .brain_detector import (
-    OtherImages,
-    brain_score_limits,
-    fit_brain_detector,
-    frames_of_others,
-    read_other_images,
-    varied,
-)
-from .calibration import fit_temperature
-from .conformal import affordable_coverage, fit_prediction_set
-from .distance import distance_limits, fit_distance
+from .calibration import affordable_coverage, fit_operating_point, fit_prediction_set, fit_study
 from .graph import float_graph, with_parameters
 from .int8 import dynamic_int8
-from .operating_point import fit_operating_point
-from .study import add_study
+from .refusal import (
+    OtherImages,
+    augmented,
+    fit_brain_detector,
+    fit_distance,
+    frames_of_others,
+    read_other_images,
+    refusal_limits,
+)
 
 EVIDENCE_PLOTS = ("confusion.png", "roc.png", "reliability.png")  # no patient is seen in these
 
 
-def export(run: Path, start: dict | None = None) -> Path:
-    """Write `run/weights` from `run/best.pt`; returns that folder. Raises OSError, DataError.
+class Quantized(NamedTuple):
+    """What `quantize` made."""
 
-    `start`: config.json of the weights that were fine-tuned on a few images. These know less of what is ordinary than
-    the many images before: the limits of refusal get no stricter, and the operating point moves only for a reason.
+    graphs: dict[str, onnx.ModelProto]  # of each precision
+    raw: RawOutputs  # of the int8 graph, for the validation split
+    parts: int  # of the network's body that stayed float32
+    fidelity: dict  # as `gate.fidelity` gives it
+
+
+def export(run: Path, start: dict | None = None) -> Path:
+    """Write `run/weights` from `run/best.pt`; returns that folder. Raises OSError, DataError, ValueError.
+
+    `start`: config.json of the weights that were fine-tuned on a few images: the limits of refusal get no stricter, and
+    the operating point moves only for a reason.
     """
     facts = json.loads((run / "settings.json").read_text())
     settings = Settings(**facts["settings"])
@@ -62,18 +75,90 @@ def export(run: Path, start: dict | None = None) -> Path:
     folder.mkdir(exist_ok=True)
 
     dataset, training, validation = read_parts(settings)
-    size, cache = settings.size, Path(settings.cache)
     config = make_config(
-        run.name, size, SERVING_MARGIN, trained=date.today().isoformat(), data_fingerprint=dataset.fingerprint()
+        run.name,
+        settings.size,
+        SERVING_MARGIN,
+        trained=date.today().isoformat(),
+        data_fingerprint=dataset.fingerprint(),
     )
     print("learning what a brain MRI looks like, to refuse the rest", flush=True)
     others = read_other_images(Path(settings.not_brain)) if settings.not_brain else OtherImages([], [], [], [])
+    kept_out = load_frames(validation, settings.size, SERVING_MARGIN, Path(settings.cache))
+    limits = start["refusal"] if start else None
+    made = quantize(folder, net, config, settings, training, kept_out, others, limits)
+
+    print("calibrating on the validation split", flush=True)
+    labels, groups = kept_out.labels.numpy(), [record.group for record in validation.records]
+    config["temperature"] = fit_temperature(made.raw.logits, labels)
+    probabilities = write(folder, net, made.graphs, config).calibrate(made.raw.logits)
+    threshold = start["operating_point"]["threshold"] if start else None
+    config["operating_point"] = fit_operating_point(probabilities, labels, groups, threshold)
+    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups, affordable_coverage(labels, groups))
+    classifier = write(folder, net, made.graphs, config)
+    config["study"] = fit_study(judged_slices(classifier, validation))
+
+    print("measuring on the test split", flush=True)
+    test_set, report = dataset.where("test"), run / "report"
+    used = [*training.records, *validation.records, *test_set.records]
+    test = evaluate(classifier, test_set, report, f"{without_places(settings.data)}, test")
+    study = measure_study(judged_slices(classifier, test_set), config)
+    for part, figures in (("operating_point", test["operating_point"]), ("study", study)):
+        if figures:  # what the page prints: the split that chose the threshold flatters it
+            tested = {name: figures[name]["value"] for name in ("sensitivity", "specificity")}
+            config[part] = config[part] | {"tested": tested}
+    write_config(folder, config)
+    as_trained = evaluate(TumorClassifier.from_folder(folder, "fp32"), test_set)
+    metrics = {
+        "test": test,
+        "quantization": {
+            "macro_f1_int8": test["macro_f1"]["value"],
+            "macro_f1_fp32": as_trained["macro_f1"]["value"],
+            **{f"bytes_{name}": (folder / file).stat().st_size for name, file in FILES.items()},
+            "parts_in_float": made.parts,
+            "fidelity": made.fidelity,
+        },
+        "weights_sha256": sha256(folder / FILES["int8"]),
+        "training": facts
+        | {"settings": without_folders(facts["settings"]), "seconds": history[-1]["seconds"], "epochs": len(history)}
+        | {"sources": count_by_source(used), "left_out": len(dataset.records) - len(used)},
+        "recorded": record(folder),
+        "study": study,
+    }
+    if others.slices:
+        metrics["not_brain_mri"] = measure_refusal(classifier, others)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    for name in EVIDENCE_PLOTS:
+        shutil.copy(report / name, folder / name)
+    plots.plot_history(history, folder / "history.png")
+    (folder / "README.md").write_text(card_of(folder))
+    figures = f"macro-F1 {test['macro_f1']['value']:.3f}, tumor AUC {test['auc_tumor']['value']:.3f}"
+    print(f"wrote {folder}: {figures} on the test split")
+    return folder
+
+
+def quantize(
+    folder: Path,
+    net: TumorNet,
+    config: dict,
+    settings: Settings,
+    training: Dataset,
+    kept_out: Frames,
+    others: OtherImages,
+    start: dict[str, float] | None,
+) -> Quantized:
+    """Graphs with a brain detector and a distance that are fitted to the int8 one's own features; the limits of refusal
+    go into `config`. Parts of the body stay float32 until the int8 graph passes the gate on the validation split.
+
+    Raises: ValueError where not even float32 does.
+    """
+    size, cache = settings.size, Path(settings.cache)
     fitting = [pixels for pixels, fit in zip(others.slices, others.for_fitting, strict=True) if fit]
-    wide = load_frames(training, FRAME_SIZE, CACHE_MARGIN, cache).images
     served = load_frames(training, size, SERVING_MARGIN, cache).images
-    brain = torch.cat((served, varied(wide, size, settings.seed)))
+    brain = torch.cat(
+        (served, augmented(load_frames(training, FRAME_SIZE, CACHE_MARGIN, cache).images, size, settings.seed))
+    )
     other = frames_of_others(fitting, size, SERVING_MARGIN, settings.seed)
-    kept_out = load_frames(validation, size, SERVING_MARGIN, cache)
     graph = float_graph(net, size)
     for parts in gate.FLOAT_PARTS:
         graphs = {"fp32": graph, "int8": dynamic_int8(graph, gate.in_float(parts))}
@@ -84,77 +169,34 @@ def export(run: Path, start: dict | None = None) -> Path:
         for model in graphs.values():
             with_parameters(model, "brain_detector", detector)
             with_parameters(model, "distance", distance)
-        classifier = write(folder, net, graphs, config)
-        raw = classifier.outputs(kept_out.images)
-        config["refusal"] = brain_score_limits(raw.brain_score) | distance_limits(raw.distance)
-        if start:
-            config["refusal"] = no_stricter(config["refusal"], start["refusal"])
+        raw = write(folder, net, graphs, config).outputs(kept_out.images)
+        config["refusal"] = refusal_limits(raw.brain_score, raw.distance, start)
         as_served = other[: len(other) - len(fitting)]  # without those that are augmented
-        fidelity = compare(folder, config, kept_out, as_served)
+        fidelity = compare(folder, config["refusal"], kept_out, as_served)
         if gate.holds(fidelity):
-            break
+            return Quantized(graphs, raw, parts, fidelity)
         print(f"int8 from part {parts} of the body on differs too much: {fidelity}", flush=True)
-    else:
-        raise ValueError(f"{run} cannot be exported: its graphs differ even in float32. Look at the losses of the run.")
-
-    print("calibrating on the validation split", flush=True)
-    labels, groups = kept_out.labels.numpy(), [record.group for record in validation.records]
-    config["temperature"] = fit_temperature(raw.logits, labels)
-    probabilities = write(folder, net, graphs, config).calibrate(raw.logits)
-    threshold = start["operating_point"]["threshold"] if start else None
-    config["operating_point"] = fit_operating_point(probabilities, labels, groups, threshold)
-    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups, affordable_coverage(labels, groups))
-    classifier = write(folder, net, graphs, config)
-
-    print("measuring on the test split", flush=True)
-    report = run / "report"
-    test_set = dataset.where("test")
-    used = [*training.records, *validation.records, *test_set.records]
-    test = evaluate(classifier, test_set, report, f"{without_places(settings.data)}, test")
-    tested = {name: test["operating_point"][name]["value"] for name in ("sensitivity", "specificity")}
-    config["operating_point"]["tested"] = tested  # what the page prints: the split that chose the threshold flatters it
-    write_config(folder, config)
-    as_trained = evaluate(TumorClassifier.from_folder(folder, "fp32"), test_set)
-    metrics = {
-        "test": test,
-        "quantization": {
-            "macro_f1_int8": test["macro_f1"]["value"],
-            "macro_f1_fp32": as_trained["macro_f1"]["value"],
-            **{f"bytes_{name}": (folder / file).stat().st_size for name, file in FILES.items()},
-            "parts_in_float": parts,
-            "fidelity": fidelity,
-        },
-        "weights_sha256": sha256(folder / FILES["int8"]),
-        "training": facts
-        | {"settings": without_folders(facts["settings"]), "seconds": history[-1]["seconds"], "epochs": len(history)}
-        | {"sources": count_by_source(used), "left_out": len(dataset.records) - len(used)},
-        "recorded": record(folder),
-    }
-    if others.slices:
-        metrics["not_brain_mri"] = measure_refusal(classifier, others)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    print("putting whole volumes together", flush=True)
-    add_study(folder, validation, test_set)
-    for name in EVIDENCE_PLOTS:
-        shutil.copy(report / name, folder / name)
-    plots.plot_history(history, folder / "history.png")
-    (folder / "README.md").write_text(card_of(folder))
-    figures = f"macro-F1 {test['macro_f1']['value']:.3f}, tumor AUC {test['auc_tumor']['value']:.3f}"
-    print(f"wrote {folder}: {figures} on the test split")
-    return folder
+    raise ValueError("these weights cannot be exported: their graphs differ even in float32. Look at the run's losses.")
 
 
-def no_stricter(limits: dict[str, float], than: dict[str, float]) -> dict[str, float]:
-    """`limits` of config.json's "refusal", each moved to where `than` is if that lets more slices through."""
-    return {name: (min if name.endswith("_below") else max)(limit, than[name]) for name, limit in limits.items()}
+def compare(folder: Path, limits: dict[str, float], brain: Frames, other: torch.Tensor) -> dict:
+    """`gate.fidelity` of the graphs in `folder`: on brain MRI, and its refusals at `limits` on `other` frames, too."""
+    raw, refused = [], []
+    for precision in ("int8", "fp32"):
+        classifier = TumorClassifier.from_folder(folder, precision)
+        answers = [classifier.outputs(frames) for frames in (brain.images, other)]
+        low, far = (np.concatenate([getattr(a, name) for a in answers]) for name in ("brain_score", "distance"))
+        raw.append(answers[0])
+        refused.append((low < limits["refused_below"]) | (far >= limits["refused_from"]))
+    return gate.fidelity(*raw, brain.labels.numpy(), tuple(refused))
 
 
 def measure_refusal(classifier: TumorClassifier, others: OtherImages) -> dict:
     """Share of the images that took no part in fitting, and are no brain MRI, that the artifact refuses."""
-    unseen = [k for k, fit in enumerate(others.for_fitting) if not fit]
-    predictions = classifier.predict([others.slices[k] for k in unseen])
+    held_out = [k for k, fit in enumerate(others.for_fitting) if not fit]
+    predictions = classifier.predict([others.slices[k] for k in held_out])
     refused = np.array([prediction.status == "refused" for prediction in predictions])
-    share = mean_with_interval(refused, [others.groups[k] for k in unseen])
+    share = mean_with_interval(refused, [others.groups[k] for k in held_out])
     return {"refused": share, "unreadable": len(others.problems)}
 
 
@@ -165,24 +207,6 @@ def without_folders(settings: dict) -> dict:
     if start.exists():
         named["init"] = start.name if start.is_file() else start.resolve().parent.name  # runs/NAME/weights
     return settings | named
-
-
-def compare(folder: Path, config: dict, brain: Frames, other: torch.Tensor) -> dict:
-    """`gate.fidelity` of the graphs in `folder` on framed brain MRI, with refusals at the limits of `config`, of
-    `other` frames, too.
-    """
-    classifiers = [TumorClassifier.from_folder(folder, precision) for precision in ("int8", "fp32")]
-    int8, fp32 = (classifier.outputs(brain.images) for classifier in classifiers)
-    limits = config["refusal"]
-
-    def refused(raw: RawOutputs) -> np.ndarray:
-        return (raw.brain_score < limits["refused_below"]) | (raw.distance >= limits["refused_from"])
-
-    with_others = [
-        np.concatenate((refused(raw), refused(classifier.outputs(other))))
-        for classifier, raw in zip(classifiers, (int8, fp32), strict=True)
-    ]
-    return gate.fidelity(int8, fp32, brain.labels.numpy(), tuple(with_others))
 
 
 def write(folder: Path, net: TumorNet, graphs: dict[str, onnx.ModelProto], config: dict) -> TumorClassifier:
@@ -198,3 +222,9 @@ def write(folder: Path, net: TumorNet, graphs: dict[str, onnx.ModelProto], confi
     config["sha256"] = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
     write_config(folder, config)
     return TumorClassifier.from_folder(folder)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("Name one run folder: python -m training.export.export runs/NAME")
+    export(Path(sys.argv[1]))

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from model.graph import INPUT
 
 from ..network import TumorNet
-from .brain_detector import BrainDetector
-from .distance import FeatureDistance
+from .refusal import BrainDetector, FeatureDistance
 
 OUTPUTS = ("logits", "evidence", "brain_score", "distance", "features")
 

@@ -1,20 +1,15 @@
 """Volumes put together from slices, and what is fitted and measured on them."""
 
-import json
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from model import NO_TUMOR
-from model.artifact import FILES, UNCALIBRATED_STUDY, read_config
-from model.classifier import TumorClassifier
-from tests.server import write_random_weights
-from training.data.phantoms import write_phantom_dataset
+from model.artifact import UNCALIBRATED_STUDY
+from training.evaluation import studies
 from training.evaluation.card.study import ROWS
-from training.export import study, synthetic_studies
-from training.export.study import fit_study, main, measure_study
-from training.export.synthetic_studies import STRETCHES, JudgedSlices, draw_studies, with_noise
+from training.evaluation.studies import STRETCHES, JudgedSlices, draw_studies, measure_study, with_noise
+from training.export import calibration
+from training.export.calibration import fit_study
 
 
 def judged(seed: int, alarms: float = 0.0, separation: float = 4.0) -> JudgedSlices:
@@ -31,12 +26,13 @@ def judged(seed: int, alarms: float = 0.0, separation: float = 4.0) -> JudgedSli
 
 @pytest.fixture(autouse=True)
 def few_studies(monkeypatch):
-    for name, value in {"FITTED_ON": 80, "MEASURED_ON": 80, "IN_A_RESAMPLE": 16, "RESAMPLES": 8}.items():
-        monkeypatch.setattr(study, name, value)
+    monkeypatch.setattr(calibration, "FITTED_ON", 80)
+    for name, value in {"MEASURED_ON": 80, "IN_A_RESAMPLE": 16, "RESAMPLES": 8}.items():
+        monkeypatch.setattr(studies, name, value)
 
 
 def test_a_tumor_lies_in_neighboring_slices_of_one_group_among_tumor_free_ones(monkeypatch):
-    monkeypatch.setattr(synthetic_studies, "NOISE", 0.0)
+    monkeypatch.setattr(studies, "NOISE", 0.0)
     slices = judged(0)
     slices.probabilities[:, :NO_TUMOR] = 0
     slices.probabilities[:, 0] = np.arange(len(slices.labels)) / 1e4 + 1e-4  # tells which image a slice is of
@@ -66,7 +62,7 @@ def test_noise_moves_the_odds_of_a_tumor_and_leaves_its_type():
     np.testing.assert_allclose(noisy[:, 0] / noisy[:, 1], 1.5)
     odds = np.log(1 / noisy[:, NO_TUMOR] - 1)
     assert odds.mean() == pytest.approx(np.log(1.5), abs=0.05)
-    assert odds.std() == pytest.approx(synthetic_studies.NOISE, rel=0.05)
+    assert odds.std() == pytest.approx(studies.NOISE, rel=0.05)
 
 
 def test_the_rule_that_is_fitted_holds_on_other_groups():
@@ -97,29 +93,3 @@ def test_tumors_alone_calibrate_nothing():
     both = judged(0)
     alone = JudgedSlices(*(part[both.labels != NO_TUMOR] for part in both))
     assert fit_study(alone) == UNCALIBRATED_STUDY and measure_study(alone, {"study": UNCALIBRATED_STUDY}) == {}
-
-
-def test_the_command_adds_its_part_to_weights_and_changes_nothing_else(tmp_path, capsys):
-    data = write_phantom_dataset(tmp_path / "data", per_class=8, seed=5, size=64)
-    weights = write_random_weights(tmp_path, temperature=1.0)
-    (weights / "metrics.json").write_text(json.dumps({"test": {"n": 1}}))
-    old, content = read_config(weights), (weights / FILES["int8"]).read_bytes()
-    assert main(["--weights", str(weights), "--data", str(data)]) == 0
-    assert "sensitivity" in capsys.readouterr().out
-    config, metrics = read_config(weights), json.loads((weights / "metrics.json").read_text())
-    assert config.pop("study")["tested"]["sensitivity"] == metrics.pop("study")["sensitivity"]["value"]
-    assert old.pop("study") == UNCALIBRATED_STUDY and (config, metrics) == (old, {"test": {"n": 1}})
-    assert (weights / FILES["int8"]).read_bytes() == content
-    assert TumorClassifier.from_folder(weights).config["study"]["sensitivity"] is not None
-
-
-def test_a_test_split_of_tumors_alone_is_said_to_measure_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(study, "read_parts", lambda settings: (SimpleNamespace(where=lambda split: None), None, None))
-    monkeypatch.setattr(study, "add_study", lambda *arguments: {})
-    assert main(["--weights", str(tmp_path), "--data", "anything"]) == 0
-    assert "not measured" in capsys.readouterr().out
-
-
-def test_what_is_missing_ends_with_a_sentence_and_code_2(tmp_path, capsys):
-    assert main(["--weights", str(tmp_path), "--data", str(tmp_path / "none")]) == 2
-    assert "none is not a folder" in capsys.readouterr().err
