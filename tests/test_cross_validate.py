@@ -15,13 +15,13 @@ from training.data.frames import DataError
 from training.data.phantoms import write_phantom_dataset
 from training.data.training_set import read_parts, read_split
 from training.evaluation import cross_validate
+from training.evaluation.card import section
 from training.evaluation.cross_validate import (
     Predictions,
     folds_report,
     given_to_truth,
     left_out_report,
     limit_for,
-    markdown,
     seen_at,
     tumor_types,
 )
@@ -219,8 +219,8 @@ def test_left_out_sources_are_measured_against_the_normals_of_the_others():
     assert report["by_source"]["x"]["sensitivity"]["value"] == 0.75
     assert report["own_normals"]["specificity"]["value"] == 0.5 and report["classes"] is None
     settings = {"epochs": 1, "size": 64, "seed": 0}
-    text = markdown({"kind": "leave_source_out", "runs": [json.loads(json.dumps(report))], "settings": settings})
-    assert "x + y" in text and "0.667" in text
+    text = section("leave_source_out", {"runs": [json.loads(json.dumps(report))], "settings": settings})
+    assert "x + y" in text and "66.7 %" in text
 
 
 def test_each_left_out_source_counts_once_in_the_score_and_its_sequences_are_told(tmp_path, monkeypatch):
@@ -241,7 +241,7 @@ def test_each_left_out_source_counts_once_in_the_score_and_its_sequences_are_tol
     monkeypatch.setattr(cross_validate, "predictions_of", lambda settings: everything)
     result = cross_validate.cross_validate(Settings(data="x", out=str(tmp_path)), ["hospital", "healthy"])
     assert result["score"] == pytest.approx((15 / 16 + 12 / 18) / 2)
-    text = markdown(json.loads(json.dumps(result)))
+    text = section("leave_source_out", json.loads(json.dumps(result)))
     assert f"Mean AUC over what was left out: {result['score']:.3f}." in text and "FLAIR 0.750" in text
 
 
@@ -259,8 +259,8 @@ def test_folds_of_tumors_alone_have_a_figure_for_their_types_only():
     assert report["types"]["balanced_accuracy"]["value"] == 1 and report["types"]["n"] == 9
     assert report["by_fold"][0]["auc_tumor"] is None
     settings = {"epochs": 1, "size": 64, "seed": 0}
-    text = markdown(report | {"sources": ["figshare"], "settings": settings})
-    assert "among tumor types | 1.000" in text and "DenseNet121 0.946" in text and "macro-F1" not in text
+    text = section("folds", report | {"sources": ["figshare"], "settings": settings})
+    assert "tumor types alone | 1.000" in text and "Macro-F1" not in text
 
 
 # ---- the command

@@ -30,6 +30,7 @@ import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -151,6 +152,7 @@ def _here(metrics: dict) -> str:
     return "own images, patients not in training" if metrics.get("retrained") else "patients not in training"
 
 
+@cache  # it takes longer to compile than to render
 def _template() -> jinja2.Template:
     """card.md.j2, every public name of card_rows.py its global, the functions among them its filters."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
