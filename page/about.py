@@ -90,7 +90,7 @@ def _html(markdown: str, folder: Path, title: str) -> str:
         alt, file = html.escape(tokens[index].content), folder / Path(tokens[index].attrGet("src")).name
         if file.suffix != ".png" or not file.is_file() or file.stat().st_size > MAX_PLOT_BYTES:
             return alt
-        return f'<img src="{inline.address(file.read_bytes(), "image/png")}" alt="{alt}">'
+        return f'<img src="{inline.address(file.read_bytes(), "image/png")}" alt="{alt}" />'
 
     def foreign(_, tokens, index, *rest) -> str:
         content = tokens[index].content
@@ -115,7 +115,7 @@ def _table(title: str, found: re.Match) -> str:
         r"<td[^>]*>(<strong>)?([\d,]+)(?:</strong>)?<small>([\d.]+)\s%</small></td>",
         lambda cell: (
             f'<td><span class="cell{" right" * bool(cell[1])}" style="--share: {float(cell[3]) / 100:.3f}">'
-            f"{cell[2]}<small>{cell[3]}&nbsp;%</small></span></td>"
+            f"{cell[2]}<small>{cell[3]}\N{NO-BREAK SPACE}%</small></span></td>"
         ),
         content,
     )

@@ -11,20 +11,8 @@ from huggingface_hub import ModelCard
 
 from model import CLASSES
 from model.artifact import EMBEDDED, make_config, read_config, write_config
-from training.evaluation.card import (
-    BEGIN,
-    END,
-    PLOTS,
-    WIDGET,
-    add_section,
-    count_by_source,
-    filled,
-    main,
-    model_card,
-    readme_numbers,
-    section,
-    with_differences,
-)
+from training.evaluation import card
+from training.evaluation.card import BEGIN, END, main, model_card, readme_numbers, section
 from training.evaluation.card_rows import energy
 from training.evaluation.markdown import NOT_MEASURED
 
@@ -50,8 +38,8 @@ def flat(text):
     return " ".join(text.split())
 
 
-def card(metrics, config=CONFIG):
-    return flat(model_card(config, metrics, list(PLOTS)))
+def rendered(metrics, config=CONFIG):
+    return flat(model_card(config, metrics, list(card.PLOTS)))
 
 
 def figures_in(node):
@@ -72,12 +60,12 @@ def numbers_in(text):
 
 def test_every_figure_of_the_card_stands_in_the_metrics(metrics):
     known = set(figures_in(metrics))
-    for text, least in ((card(metrics), 200), (readme_numbers(metrics), 18)):
+    for text, least in ((rendered(metrics), 200), (readme_numbers(metrics), 18)):
         assert len(numbers_in(text)) >= least and numbers_in(text) <= known
 
 
 def test_the_card_gives_each_class_and_each_headline_here_and_elsewhere_and_of_the_vendor(metrics):
-    shown = numbers_in(card(metrics))
+    shown = numbers_in(rendered(metrics))
     keys = ("macro_f1", "accuracy", "sensitivity_tumor", "specificity_tumor", "auc_tumor", "ece")
     for name in ("test", "external", "vendor"):
         report = metrics[name]
@@ -110,14 +98,14 @@ def test_no_share_is_typed(metrics):
 
 
 def test_caveats_stand_beside_the_numbers(metrics):
-    text = card(metrics)
+    text = rendered(metrics)
     for caveat in ("it is no untouched test", "so it flatters", "of other weights", "not a medical device"):
         assert caveat in text
     for caveat in ("contrast agent itself sets T1C+ tumors apart", "Ratios travel", "No labeled volume was at hand"):
         assert caveat in text
     assert "Vendor split: leaks" in readme_numbers(metrics) and "no untouched test" in readme_numbers(metrics)
     metrics["vendor"]["model"] = metrics["test"]["model"]
-    assert "its figures are of these weights" in card(metrics)
+    assert "its figures are of these weights" in rendered(metrics)
     [line] = [
         line for line in model_card(CONFIG, metrics, []).splitlines() if line.startswith("| Pituitary tumor: corr")
     ]
@@ -126,13 +114,13 @@ def test_caveats_stand_beside_the_numbers(metrics):
 
 @pytest.mark.parametrize("missing", sorted(set(METRICS) - {"weights_sha256", "recorded"}))
 def test_a_missing_section_is_said_to_be_not_measured(metrics, missing):
-    text = card({name: report for name, report in metrics.items() if name != missing})
-    assert text.count(NOT_MEASURED) > card(metrics).count(NOT_MEASURED) == 0
+    text = rendered({name: report for name, report in metrics.items() if name != missing})
+    assert text.count(NOT_MEASURED) > rendered(metrics).count(NOT_MEASURED) == 0
     assert not re.search(r"\bNone\b|\bnan\b|Undefined|\{\{", text)
 
 
 def test_a_card_of_nothing_invents_nothing():
-    text = card({}, {"name": "tumor-net", "size": 160}) + readme_numbers({})
+    text = rendered({}, {"name": "tumor-net", "size": 160}) + readme_numbers({})
     assert not numbers_in(text) and not re.search(r"\$|\bNone\b|\bnan\b|Undefined", text)
     older = {name: part for name, part in METRICS["external"].items() if name != "prediction_set"}
     assert f"(90.4 to 97.4) | {NOT_MEASURED} |" in readme_numbers(METRICS | {"external": older})
@@ -148,7 +136,7 @@ def test_a_failure_is_named_only_where_the_figures_show_it(metrics):
         labels[label][sequence]["seen"] |= figure
     labels["notumor"]["T1"]["seen"] |= rare
     outside["prediction_set"]["coverage"] = outside["ece"] = bad
-    named = card(metrics).split("## What it gets wrong")[1].split("## ")[0].replace("**", "")
+    named = rendered(metrics).split("## What it gets wrong")[1].split("## ")[0].replace("**", "")
     for said in (
         "Only 31.0 % (27.0 to 44.0) of gliomas get the correct class; 50.0 % are called meningioma and 19.0 % are",
         "sensitivity is only 31.0 % (27.0 to 44.0) on T1 for gliomas",
@@ -160,7 +148,7 @@ def test_a_failure_is_named_only_where_the_figures_show_it(metrics):
     assert "of meningiomas get" not in named
     labels["glioma"]["T1"]["seen"] |= good
     outside["ece"] = rare
-    named = card(metrics).split("## What it gets wrong")[1].split("## ")[0]
+    named = rendered(metrics).split("## What it gets wrong")[1].split("## ")[0]
     assert "for gliomas" not in named and "mislead" not in named
 
 
@@ -168,11 +156,11 @@ def test_what_was_chosen_on_validation_and_the_rule_for_volumes_are_those_of_the
     config = copy.deepcopy(CONFIG)
     config["operating_point"]["threshold"], config["prediction_set"]["coverage"] = 0.3712, 0.85
     config["study"] |= {"sharpness": 0.6, "slope": 1.6543, "intercept": -0.9259, "threshold": 0.1711}
-    text = card(metrics, config)
+    text = rendered(metrics, config)
     assert "P(no tumor) of 37.1 % or more" in text and "for 85.0 % of all images" in text
     assert "mean(exp(0.6 x))) / 0.6" in text and "(1.654 s -0.926)" in text and "detected from 0.171 on" in text
     config["study"] |= {"sensitivity": None}
-    assert f"verdict of a volume: {NOT_MEASURED}" in card(metrics, config)
+    assert f"verdict of a volume: {NOT_MEASURED}" in rendered(metrics, config)
 
 
 def test_times_follow_their_ratios_and_say_of_which_weights_and_machine_they_are(metrics):
@@ -187,9 +175,9 @@ def test_times_follow_their_ratios_and_say_of_which_weights_and_machine_they_are
     metrics["speed"] |= {"networks": [one], "load": 3.2}
     text = section("speed", metrics["speed"])
     assert "| fp32 | 0.666 | 0.5 | 7.77 | 5.55 | 0.444 | 99.9 | 2.22 |" in text and "load before 3.2" in text
-    assert "earlier weights" not in card(metrics)
+    assert "earlier weights" not in rendered(metrics)
     metrics["speed"]["model"] = "net int8 ffffffff"
-    assert "Timed with earlier weights" in card(metrics)
+    assert "Timed with earlier weights" in rendered(metrics)
 
 
 def test_the_hub_reads_the_front_matter_results_and_examples(metrics):
@@ -201,7 +189,7 @@ def test_the_hub_reads_the_front_matter_results_and_examples(metrics):
     assert {dataset for dataset, _ in results} == {"test", "external"}  # the vendor's are of other weights
     shown = data.to_dict()["widget"]
     answers = metrics["recorded"]["int8"]["answers"]
-    assert [one["src"] for one in shown] == list(WIDGET) and all((ROOT / path).exists() for path in WIDGET)
+    assert [one["src"] for one in shown] == list(card.WIDGET) and all((ROOT / path).exists() for path in card.WIDGET)
     for one in shown:
         told = answers[Path(one["src"]).name]["probabilities"].values()
         assert [part["score"] for part in one["output"]] == [round(value, 3) for value in told]
@@ -215,7 +203,7 @@ def test_folders_of_the_training_machine_are_left_out_and_only_plots_that_exist_
 
 def test_sources_are_counted_and_nobodys_own_are_not_called_published(metrics):
     records = [SimpleNamespace(source="a", split="train", group=group) for group in "xxy"]
-    assert count_by_source(records) == {"a": {"train": {"images": 3, "groups": 2}}}
+    assert card.count_by_source(records) == {"a": {"train": {"images": 3, "groups": 2}}}
     own = {"ward 7": {"train": {"images": 30, "groups": 12}}, "figshare": {"val": {"images": 4, "groups": 2}}}
     metrics["training"]["sources"] = own
     text = model_card(CONFIG, metrics, [])
@@ -243,7 +231,7 @@ def test_recipe_and_command_follow_from_the_settings(metrics):
     settings = {f"--{name}": str(value) for name, value in metrics["training"]["settings"].items() if value != ""}
     assert command[:3] == ["python", "-m", "training.train"]
     assert dict(zip(command[3::2], command[4::2], strict=True)) == settings
-    text = card(with_training(metrics, init="scratch", transplants_from=0.68, blanked=0, volumes=""))
+    text = rendered(with_training(metrics, init="scratch", transplants_from=0.68, blanked=0, volumes=""))
     assert "From random weights. " in text and "After 68 % of the run, lesions" in text
     assert "painted over, as no tumor" not in text and "healthy volumes" not in text
 
@@ -281,7 +269,7 @@ def test_another_recipe_is_named_beside_its_figures(metrics):
     own = metrics["training"]["settings"] | {"map_stride": 8}
     report = metrics["leave_source_out"] | {"settings": own | {"epochs": 4, "seed": 99, "volumes": ""}}
     del report["settings"]["blanked"]
-    told = with_differences(metrics | {"leave_source_out": report})["leave_source_out"]
+    told = card.with_differences(metrics | {"leave_source_out": report})["leave_source_out"]
     assert told["differs"] == [
         {"name": "epochs", "own": 20, "value": 4},
         {"name": "volumes", "own": "healthy5", "value": ""},
@@ -289,7 +277,7 @@ def test_another_recipe_is_named_beside_its_figures(metrics):
     ]
     text = flat(section("leave_source_out", told))
     assert "epochs 4 instead of 20, volumes none instead of healthy5, blanked was not there yet." in text
-    same = with_differences(metrics | {"leave_source_out": report | {"settings": own}})["leave_source_out"]
+    same = card.with_differences(metrics | {"leave_source_out": report | {"settings": own}})["leave_source_out"]
     assert "Not quite" not in section("leave_source_out", same)
 
 
@@ -305,7 +293,7 @@ def test_check_fails_until_the_numbers_are_rendered_and_after_they_change(tmp_pa
     metrics["test"]["macro_f1"]["value"] -= 0.01
     file.write_text(json.dumps(metrics))
     assert main([*options, "--check"]) == 1
-    assert filled(README, "new") == README.replace("old numbers", "new"), "nothing else changes"
+    assert card.filled(README, "new") == README.replace("old numbers", "new"), "nothing else changes"
     for broken in ("no marks", f"{END}\n{BEGIN}", README + README):
         project.write_text(broken)
         assert main(options) == 2 and "needs the lines" in capsys.readouterr().err
@@ -324,12 +312,12 @@ def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):
     file.write_text(json.dumps({"weights_sha256": "0123456789abcdef"}))
     report.write_text(json.dumps({"model": "net int8 01234567"}))
     report.with_name("reliability.png").write_bytes(b"drawn")
-    add_section(file, "external", report)
+    card.add_section(file, "external", report)
     assert json.loads(file.read_text())["external"] == {"model": "net int8 01234567"}
     assert file.with_name("reliability_external.png").read_bytes() == b"drawn"
     report.write_text(json.dumps({"model": "net int8 89abcdef"}))
-    add_section(file, "vendor", report)
+    card.add_section(file, "vendor", report)
     with pytest.raises(ValueError, match="net int8 89abcdef, not of the weights 01234567"):
-        add_section(file, "external", report)
+        card.add_section(file, "external", report)
     with pytest.raises(ValueError, match="external, vendor, speed"):
-        add_section(file, "test", report)
+        card.add_section(file, "test", report)

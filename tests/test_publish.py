@@ -29,7 +29,9 @@ from training.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
 REPO = "hospital/tumor-net"
-WRITTEN = {CONFIG, "metrics.json", *FILES.values(), TRAINED, *PLOTS}  # by training.export
+WRITTEN = {CONFIG, "metrics.json", *FILES.values(), TRAINED, *PLOTS} - {
+    "reliability_external.png"
+}  # by training.export
 PUSHED = {".gitattributes", "README.md", *WRITTEN, *artifact.PROGRAMS, artifact.PREPROCESSOR, *WIDGET}
 ASK_IN_A_FRESH_PROCESS = """
 import json, sys
