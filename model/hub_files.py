@@ -54,7 +54,8 @@ class Wanted:
     def __init__(self, repository: str, precision: str):
         self.repository = repository
         self.needed = (CONFIG, FILES[precision or "int8"], *([] if precision else [TRAINED]))
-        self.files = [CONFIG, METRICS, *CARD, *([FILES[precision]] if precision else [*FILES.values(), TRAINED])]
+        weights = [FILES[precision]] if precision else [*FILES.values(), TRAINED]
+        self.files = [CONFIG, METRICS, *weights, *CARD]
 
     def cached(self, commit: str) -> Path | None:
         """The cache's folder with the files, without any request; None if one is missing or damaged.
