@@ -1,8 +1,7 @@
 """Draw the files that a visitor of the page clicks first: `python -m examples.make_examples`.
 
-They are phantoms, no patient's images: pictures, a DICOM series in a ZIP, and a NIfTI volume.
-`training.data.phantoms.write_phantom_dataset` draws its patients' seeds from 1,000,000 upward, so a network that trained on
-phantoms has seen none of these.
+They are phantoms, no patient's images: pictures, a DICOM series in a ZIP, and a NIfTI volume. Phantoms that train have
+seeds from 1,000,000 upward (`training.data.phantoms.FIRST_SEED`): no network has trained on these.
 """
 
 import gzip
@@ -17,8 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from page.examples import middle_slice, picture_of
-from training.data.phantoms import draw_other, draw_phantom
-from training.data.phantoms.volume import draw_volume
+from training.data.phantoms import draw_other, draw_phantom, draw_volume
 
 FOLDER = Path(__file__).parent
 SIZE = 320  # pixels
@@ -46,6 +44,7 @@ DRAWN = "drawn by a program, no patient"  # in every description that DICOM and 
 
 
 def main() -> None:
+    """Write all of them beside this script."""
     for name, (label, view, sequence, seed) in HEADS.items():
         save(name, draw_phantom(label, seed, SIZE, view=view, sequence=sequence).image)
     for name, seed in OTHERS.items():

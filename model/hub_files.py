@@ -1,7 +1,7 @@
 """An artifact's files in the Hub client's cache: fetched, and checked at each load.
 
-Only JSON, ONNX and safetensors files, and the card with its plots, are fetched or opened. Each must be what the Hub says it is, and the weights must
-have the sha256 that metrics.json names.
+Only JSON, ONNX and safetensors files are fetched or opened, and the card with its plots. Each must be what the Hub says
+it is, and the weights must have the sha256 that metrics.json names.
 """
 
 import hashlib

@@ -40,13 +40,14 @@ def draw_head() -> Callable[[int], np.ndarray]:
 
     def draw(seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        y, x = np.mgrid[-1:1:200j, -1:1:180j]
+        y, x = np.linspace(-1, 1, 200)[:, None], np.linspace(-1, 1, 180)
         radius = np.hypot(x / rng.uniform(0.65, 0.85), y / rng.uniform(0.75, 0.9))
-        head = np.full(x.shape, 110.0)
+        head = np.full(radius.shape, 110.0)
         for _ in range(80):
             center_x, center_y = rng.uniform(-0.7, 0.7, 2)
             spread = rng.uniform(0.03, 0.1)
-            head += rng.uniform(-90, 90) * np.exp(-((x - center_x) ** 2 + (y - center_y) ** 2) / (2 * spread**2))
+            along, across = (np.exp(-(distance**2) / (2 * spread**2)) for distance in (x - center_x, y - center_y))
+            head += rng.uniform(-90, 90) * along * across
         return np.where(radius < 1, head.clip(20, 255), 0).astype(np.uint8)
 
     return draw

@@ -182,7 +182,7 @@ def test_ours_trains_for_the_epochs_that_a_first_one_says_will_fit(tmp_path, mon
     monkeypatch.setattr(compare, "fit", fit)
     monkeypatch.setattr(compare, "train", lambda settings, resume: runs.append(settings))
     nothing = Dataset(tmp_path, [])
-    protocol = compare.Protocol("vendor", tmp_path, nothing, nothing, nothing)
+    protocol = compare.Splits("vendor", tmp_path, nothing, nothing, nothing)
     monkeypatch.setattr(compare, "image_size_at", lambda *_: 160)
     compare.train_ours(protocol, Budget(minutes=2), "scratch", 7, tmp_path / "runs")
     assert [run.epochs for run in runs] == [1, 4] and runs[1].warmup_epochs < 1

@@ -117,7 +117,7 @@ def test_images_that_are_set_aside_train_and_validate_nothing_but_are_tested(poo
     assert not aside & {record.id for part in parts for record in part.records}
     assert left.where("test").records == test.records
     table.write_text("name\nx\n")
-    with pytest.raises(DataError, match="column `path`"):
+    with pytest.raises(DataError, match="lacks the column path"):
         read_parts(Settings(data=str(pool), set_aside=str(table)))
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from model import CLASSES
 from model.classifier import RawOutputs
-from training.data.frames import OTHER, DataError, read_dataset
+from training.data.frames import DataError, read_dataset
+from training.data.layouts import OTHER
 from training.evaluation import evaluate
 from training.evaluation.evaluate import main, select
 

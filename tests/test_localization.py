@@ -8,8 +8,7 @@ import pytest
 from model import NO_TUMOR
 from model.overlay import _level
 from model.preprocess import Window, frame
-from training.data.phantoms import draw_phantom, write_phantom_dataset
-from training.data.phantoms.dataset import FIRST_SEED
+from training.data.phantoms import FIRST_SEED, draw_phantom, write_phantom_dataset
 from training.evaluation import localization
 from training.evaluation.localization import (
     FIRST_PHANTOM,
@@ -149,7 +148,7 @@ def test_phantoms_are_measured_against_their_masks():
 def test_phantoms_that_are_measured_are_none_that_train(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "training.data.phantoms.dataset.draw_phantom", lambda *args, **options: drawn.append(args) or DRAWN
+        "training.data.phantoms.phantom.draw_phantom", lambda *args, **options: drawn.append(args) or DRAWN
     )
     DRAWN = draw_phantom("notumor", 0, 32)
     write_phantom_dataset(tmp_path, per_class=5, seed=1, size=32)

@@ -70,15 +70,15 @@ def test_unknown_positions_cost_nothing_and_tumor_free_images_are_free_of_it_eve
     torch.testing.assert_close(position_loss(scores, torch.tensor([0, NO_TUMOR]), unknown), everywhere)
 
 
-def test_a_healed_place_is_not_asked_while_the_rest_of_the_head_is_tumor_free():
+def test_an_inpainted_place_is_not_asked_while_the_rest_of_the_head_is_tumor_free():
     said = torch.full((1, 4, 4), OUTSIDE, dtype=torch.int8)
     said[0, 1:3, 1:3], said[0, 0, 0] = INSIDE, UNKNOWN
     scores, at_rest = torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 4, 4)
     scores[0, 0, 1:3, 1:3] = 9.0
-    healed = torch.tensor([NO_TUMOR])
-    assert position_loss(scores, healed, said) == position_loss(at_rest, healed, said)
+    inpainted = torch.tensor([NO_TUMOR])
+    assert position_loss(scores, inpainted, said) == position_loss(at_rest, inpainted, said)
     scores[0, 0, 3, 3] = 9.0
-    assert position_loss(scores, healed, said) > position_loss(at_rest, healed, said)
+    assert position_loss(scores, inpainted, said) > position_loss(at_rest, inpainted, said)
 
 
 def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():

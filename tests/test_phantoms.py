@@ -1,37 +1,35 @@
-"""Phantoms: always the same, truthful about their lesion, and laid out on disk like the public pool."""
+"""Drawn slices, volumes and data sets: always the same, truthful about their lesion; and the page's examples."""
 
 import csv
+import gzip
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from examples.make_examples import FOLDER, HEADS
-from examples.make_examples import SIZE as EXAMPLE_SIZE
-from model import CLASSES
-from training.data.phantoms import draw_other, draw_phantom, write_phantom_dataset
-from training.data.phantoms.contrast import SEQUENCES
+from examples import make_examples
+from examples.make_examples import DRAWN, FOLDER, GRAY_STEP, HEADS, PIXEL_MM, SLICE_MM, SLICE_SIZE, SLICES, VOLUMES
+from model import CLASSES, scans
+from training.data.phantoms import draw_other, draw_phantom, draw_volume, write_phantom_dataset
+from training.data.phantoms.heads import SELLAR_VIEWS, SEQUENCES, VIEWS
 from training.data.phantoms.others import KINDS
-from training.data.phantoms.phantom import SELLAR_VIEWS, VIEWS
 
 TUMORS = CLASSES[:3]
 SIZE = 96  # all that these tests need, and quick
 
 
-def test_same_seed_gives_same_pixels_and_another_seed_gives_others():
-    first, again, other = (
-        draw_phantom("glioma", 7, SIZE),
-        draw_phantom("glioma", 7, SIZE),
-        draw_phantom("glioma", 8, SIZE),
-    )
-    assert np.array_equal(first.image, again.image) and np.array_equal(first.mask, again.mask)
-    assert not np.array_equal(first.image, other.image)
+@pytest.fixture(scope="module")
+def drawn():
+    """Twenty phantoms of each class."""
+    return {label: [draw_phantom(label, seed, SIZE) for seed in range(20)] for label in CLASSES}
 
 
-def test_slices_of_one_patient_share_view_and_sequence_but_not_pixels():
-    first, second = (draw_phantom("meningioma", 3, SIZE, slice_index=index) for index in (0, 1))
+def test_a_seed_gives_the_same_pixels_and_slices_of_one_patient_share_view_and_sequence(drawn):
+    first, second = (draw_phantom("glioma", 7, SIZE, slice_index=index) for index in (0, 1))
+    assert np.array_equal(first.image, drawn["glioma"][7].image) and np.array_equal(first.mask, drawn["glioma"][7].mask)
     assert (first.view, first.sequence) == (second.view, second.sequence)
     assert not np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.image, drawn["glioma"][8].image)
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -51,77 +49,55 @@ def test_every_class_is_drawn_in_every_view_that_can_show_it(label, view):
 
 
 def test_unknown_names_are_named_in_the_error():
-    with pytest.raises(ValueError, match="glioblastoma"):
-        draw_phantom("glioblastoma", 0, SIZE)
-    with pytest.raises(ValueError, match="oblique"):
-        draw_phantom("glioma", 0, SIZE, view="oblique")
+    for label, choice, name in [("glioblastoma", {}, "glioblastoma"), ("glioma", {"view": "oblique"}, "oblique")]:
+        with pytest.raises(ValueError, match=name):
+            draw_phantom(label, 0, SIZE, **choice)
     with pytest.raises(ValueError, match="dwi"):
         draw_phantom("glioma", 0, SIZE, sequence="dwi")
+    with pytest.raises(ValueError, match="pituitary"):
+        draw_volume("pituitary", 0, 4, SIZE, "t1")
 
 
 @pytest.mark.parametrize("label", TUMORS)
-def test_box_is_tight_around_the_mask(label):
-    for seed in range(20):
-        phantom = draw_phantom(label, seed, SIZE)
-        rows, columns = np.nonzero(phantom.mask)
-        x_center, y_center, width, height = (value * SIZE for value in phantom.box)
-        assert x_center - width / 2 == pytest.approx(columns.min())
-        assert x_center + width / 2 == pytest.approx(columns.max() + 1)
-        assert y_center - height / 2 == pytest.approx(rows.min())
-        assert y_center + height / 2 == pytest.approx(rows.max() + 1)
-
-
-def test_a_head_without_tumor_has_no_box_and_no_mask():
-    phantom = draw_phantom("notumor", 1, SIZE)
-    assert phantom.box is None and not phantom.mask.any()
-
-
-@pytest.mark.parametrize("label", TUMORS)
-def test_lesions_have_a_plausible_size(label):
+def test_box_is_tight_around_a_mask_of_plausible_size(drawn, label):
     smallest, largest = {"glioma": (0.05, 0.5), "meningioma": (0.06, 0.4), "pituitary": (0.03, 0.22)}[label]
-    for seed in range(30):
-        box = draw_phantom(label, seed, SIZE).box
-        assert smallest <= max(box[2:]) <= largest, f"seed {seed}: {box}"
+    for phantom in drawn[label]:
+        x_center, y_center, width, height = phantom.box
+        for center, extent, places in zip((y_center, x_center), (height, width), np.nonzero(phantom.mask), strict=True):
+            ends = (center - extent / 2) * SIZE, (center + extent / 2) * SIZE
+            assert ends == pytest.approx((places.min(), places.max() + 1))
+        assert smallest <= max(width, height) <= largest
+    assert all(phantom.box is None and not phantom.mask.any() for phantom in drawn["notumor"])
 
 
-@pytest.mark.parametrize("sequence", SEQUENCES)
-@pytest.mark.parametrize("label", ["meningioma", "pituitary"])
-def test_even_lesions_differ_in_brightness_from_what_lies_around_them(label, sequence):
-    differences = []
-    for seed in range(15):
-        phantom = draw_phantom(label, seed, 2 * SIZE, sequence=sequence)
-        around = dilated(phantom.mask, 6) & ~dilated(phantom.mask, 2)
-        image = phantom.image.astype(float)
-        differences.append(abs(np.median(image[phantom.mask]) - np.median(image[around])))
-    assert np.median(differences) > 20, differences
-
-
-def test_gliomas_stand_out_where_the_mask_says_so():
-    """A glioma is darker or brighter than what surrounds it, or both at once: a rim around a dark core."""
+@pytest.mark.parametrize(
+    "label, sequence", [("meningioma", "t1c"), ("meningioma", "t2"), ("pituitary", "t1"), ("glioma", None)]
+)
+def test_lesions_differ_in_brightness_from_what_lies_around_them(label, sequence):
+    """A glioma may also be both brighter and darker: a rim around a dark core."""
     apart = []
-    for seed in range(20):
-        phantom = draw_phantom("glioma", seed, 2 * SIZE)
-        image = phantom.image.astype(float)
-        around = dilated(phantom.mask, 8) & ~phantom.mask
-        apart.append(max(abs(image[phantom.mask].mean() - image[around].mean()), image[phantom.mask].std() - 15))
+    for seed in range(12):
+        phantom = draw_phantom(label, seed, 2 * SIZE, sequence=sequence)
+        image, around = phantom.image.astype(float), dilated(phantom.mask, 6) & ~dilated(phantom.mask, 2)
+        difference = abs(np.median(image[phantom.mask]) - np.median(image[around]))
+        apart.append(max(difference, image[phantom.mask].std() - 15) if label == "glioma" else difference)
     assert np.median(apart) > 20, apart
 
 
-def test_brightness_alone_does_not_tell_the_class():
+def test_brightness_alone_does_not_tell_the_class(drawn):
     """The mean brightness of an image tells gliomas from healthy heads hardly better than a coin."""
-    tumors = np.array([draw_phantom("glioma", seed, SIZE).image.mean() for seed in range(40)])
-    healthy = np.array([draw_phantom("notumor", seed, SIZE).image.mean() for seed in range(40)])
-    auc = (tumors[:, None] > healthy[None, :]).mean()
-    assert 0.25 < auc < 0.75
+    tumors, healthy = (np.array([phantom.image.mean() for phantom in drawn[name]]) for name in ("glioma", "notumor"))
+    assert 0.25 < (tumors[:, None] > healthy).mean() < 0.75
 
 
 def test_other_images_are_of_many_kinds_and_reproducible():
-    for seed in range(30):
-        image = draw_other(seed, SIZE)
-        assert image.shape == (SIZE, SIZE) and image.dtype == np.uint8
-        assert np.array_equal(image, draw_other(seed, SIZE))
-    assert len({draw_other(seed, SIZE).tobytes() for seed in range(30)}) == 30
-    assert len(KINDS) >= 8
+    images = [draw_other(seed, SIZE) for seed in range(24)]
+    assert all(image.shape == (SIZE, SIZE) and image.dtype == np.uint8 for image in images)
+    assert all(np.array_equal(image, draw_other(seed, SIZE)) for seed, image in enumerate(images))
+    assert len({image.tobytes() for image in images}) == 24 and len(KINDS) >= 8
+
+
+# ---- a data set on disk
 
 
 @pytest.fixture(scope="module")
@@ -134,47 +110,81 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
-def test_dataset_lists_every_image_with_the_columns_of_the_pool(dataset):
+def test_dataset_lists_every_image_and_a_box_for_every_tumor(dataset):
     rows = read_rows(dataset / "manifest.csv")
     assert list(rows[0]) == ["path", "label", "source", "group", "split", "original_width", "original_height"]
     on_disk = {path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.suffix in (".png", ".jpg")}
     assert {row["path"] for row in rows} == on_disk
     assert {label: sum(row["label"] == label for row in rows) for label in CLASSES} == dict.fromkeys(CLASSES, 6)
+    boxed = {row["path"] for row in read_rows(dataset / "boxes.csv")}
+    assert boxed == {row["path"] for row in rows if row["label"] != "notumor"}
     with Image.open(dataset / rows[0]["path"]) as image:
         assert image.size == (SIZE, SIZE) and image.mode == "L"
 
 
-def test_dataset_has_a_box_for_every_tumor_and_no_other(dataset):
-    boxed = {row["path"] for row in read_rows(dataset / "boxes.csv")}
-    assert boxed == {row["path"] for row in read_rows(dataset / "manifest.csv") if row["label"] != "notumor"}
-
-
 def test_no_patient_is_in_two_splits_and_every_split_has_every_class(dataset):
     rows = read_rows(dataset / "manifest.csv")
-    splits = {}
-    for row in rows:
-        splits.setdefault(row["group"], set()).add(row["split"])
-    assert all(len(found) == 1 for found in splits.values())
-    for label in CLASSES:
-        assert {row["split"] for row in rows if row["label"] == label} == {"train", "val", "test"}
+    assert len({(row["group"], row["split"]) for row in rows}) == len({row["group"] for row in rows})
+    assert len({(row["label"], row["split"]) for row in rows}) == len(CLASSES) * 3
 
 
 def test_dataset_is_reproducible(dataset, tmp_path):
     again = write_phantom_dataset(tmp_path, per_class=6, size=SIZE)
-    for name in ("manifest.csv", "boxes.csv", *(row["path"] for row in read_rows(dataset / "manifest.csv"))):
-        assert (again / name).read_bytes() == (dataset / name).read_bytes()
+    for path in (path for path in dataset.rglob("*") if path.is_file()):
+        assert (again / path.relative_to(dataset)).read_bytes() == path.read_bytes()
 
 
-def test_examples_are_what_the_script_draws_small_and_two_of_each_class():
+# ---- volumes
+
+
+@pytest.mark.parametrize("label", ["glioma", "meningioma"])
+def test_the_lesion_of_a_volume_grows_and_shrinks_and_most_slices_show_none(label):
+    with_lesion, without = (draw_volume(name, 3, 24, SIZE, "t1c") for name in (label, "notumor"))
+    lesion_area = (np.abs(with_lesion.astype(int) - without) > 20).mean(axis=(1, 2))
+    shown = np.flatnonzero(lesion_area > 0.001)
+    assert 4 <= len(shown) <= 12 and shown[-1] - shown[0] == len(shown) - 1
+    assert lesion_area[shown[len(shown) // 2]] > 2 * max(lesion_area[shown[0]], lesion_area[shown[-1]])
+
+
+def test_a_volume_is_the_same_each_time_its_slices_alike_and_narrower_at_the_vertex():
+    volume, again, other = (draw_volume("notumor", seed, 24, SIZE, "t1") for seed in (1, 1, 2))
+    assert volume.shape == (24, SIZE, SIZE) and volume.dtype == np.uint8
+    assert np.array_equal(volume, again) and not np.array_equal(volume, other)
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(volume, volume[1:], strict=False)]
+    covered = (volume > 30).mean(axis=(1, 2))
+    assert np.median(alike) > 0.85 and covered[-1] < 0.7 * covered[12]
+
+
+# ---- the examples of the page
+
+
+def test_examples_are_what_the_script_draws_and_small():
     for name, (label, view, sequence, seed) in HEADS.items():
         path = FOLDER / f"{name}.png"
         assert path.stat().st_size < 60_000
+        drawn = draw_phantom(label, seed, make_examples.SIZE, view=view, sequence=sequence).image
         with Image.open(path) as image:
-            shipped = np.asarray(image, dtype=float)
-        drawn = draw_phantom(label, seed, EXAMPLE_SIZE, view=view, sequence=sequence).image
-        assert np.abs(shipped - drawn).mean() < 4, f"{name} is out of date: run python -m examples.make_examples"
-    labels = [label for label, *_ in HEADS.values()]
-    assert all(labels.count(label) >= 2 for label in CLASSES)
+            off = np.abs(np.asarray(image, dtype=float) - drawn).mean()
+        assert off < 4, f"{name} is out of date: run python -m examples.make_examples"
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_example_volumes_are_what_the_script_draws_and_small(name):
+    assert (FOLDER / name).stat().st_size < 310_000
+    label, sequence, seed = VOLUMES[name]
+    volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GRAY_STEP * GRAY_STEP
+    scan = scans.read(FOLDER / name)
+    off = np.abs(np.stack(scan.slices) / 257 - volume).mean()
+    assert off < 4, f"{name} is out of date: run python -m examples.make_examples"
+    assert scan.plane == "axial" and scan.spacing == pytest.approx((SLICE_MM, PIXEL_MM))
+    assert list(scans.planes(scan)) == ["axial", "coronal", "sagittal"] and scan.notes == ()
+
+
+def test_example_files_are_the_same_bytes_each_time_and_say_that_they_are_drawn():
+    volume = draw_volume("notumor", 1, 3, SIZE, "t1")
+    packed, nifti = make_examples.dicom_zip(volume, "a"), make_examples.nifti_gz(volume)
+    assert make_examples.dicom_zip(volume, "a") == packed and make_examples.nifti_gz(volume) == nifti
+    assert DRAWN.encode() in make_examples.dicom(volume[0], 0, "a") and DRAWN.encode() in gzip.decompress(nifti)
 
 
 def dilated(mask, by):

@@ -41,8 +41,7 @@ from model.graph import PROBE, PROBE_DEPTH, with_unsigned_weights
 from .augmentation.batches import draw_batch
 from .contestants import Contestant
 from .data.frames import read_dataset
-from .data.phantoms import draw_phantom, write_phantom_dataset
-from .data.phantoms.dataset import SOURCE
+from .data.phantoms import SOURCE, draw_phantom, write_phantom_dataset
 from .data.training_set import TrainingSet, load_training_set
 from .draws import Streams
 from .evaluation.card import section

@@ -65,7 +65,7 @@ def type_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def position_loss(scores: Tensor, labels: Tensor, said: Tensor) -> Tensor:
     """Cross-entropy of positions: inside the box the image's class, outside it and in tumor-free images "no tumor".
 
-    In a tumor-free image that has a box, a healed one, the positions inside are not asked: tumor may be left there.
+    In a tumor-free image that has a box, an inpainted one, the positions inside are not asked: tumor may be left there.
 
     `scores` (N, C, h, w); `labels` (N,); `said` (N, h, w) as `augment.positions_in_box` returns it. Inside and outside
     weigh the same, and each image that has such positions weighs the same, so that small tumors count.

@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from .data import duplicates
-from .data.frames import Dataset, decoded, read_dataset
+from .data.frames import Dataset, decoded, read_dataset, split_by_group
 from .data.layouts import DataError, Record, read_records
-from .data.splits import split_by_group
 
 KINDS = ("tumor", "no tumor")
 SHARES = {"train": 0.5, "val": 0.2, "test": 0.3}  # of the images: a comparison needs more than training's usual 0.15

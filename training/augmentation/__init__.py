@@ -1,0 +1,1 @@
+"""How training images are varied on the device, and how probes strip them."""

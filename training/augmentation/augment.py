@@ -47,6 +47,7 @@ MILD = Strength(  # for the end of a run: closer to what is served, so that the 
 
 
 def uniform(n: int, low: float, high: float, device) -> Tensor:
+    """Random numbers (n,) from `low` to `high`."""
     return torch.rand(n, device=device) * (high - low) + low
 
 

@@ -11,9 +11,8 @@ from ..network import STRIDE
 from ..schedules import image_size_at
 from ..settings import Settings
 from .augment import MILD, Strength, augment
-from .blanked import blank_some
-from .lesions import FEWER, Share, move_lesions
-from .neighbors import Heads, pick_twins
+from .lesions import FEWER, Share, blank_some, move_lesions
+from .neighbors import Heads, pick_neighbors
 
 
 class Batch(NamedTuple):
@@ -42,7 +41,7 @@ def draw_shard(training_set: TrainingSet, chosen: Tensor, epoch: int, settings: 
     strength, share = (MILD, FEWER) if mild else (Strength(), Share())
     heads = Heads(*(part[chosen] for part in training_set.heads))
     if epoch >= settings.transplants_from * settings.epochs:
-        heads = move_lesions(heads, pick_twins(training_set.heads, training_set.twins[chosen]), share)
+        heads = move_lesions(heads, pick_neighbors(training_set.heads, training_set.neighbors[chosen]), share)
     heads = blank_some(heads, settings.blanked)
     images, said = augment(heads.images, heads.boxes, image_size_at(epoch, settings), STRIDE, strength)
     return Batch(images, said, heads.labels)

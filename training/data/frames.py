@@ -4,15 +4,17 @@
     train = dataset.where("train").trainable()
     frames = load_frames(train, size=160, margin=0.06, cache_dir=Path("runs/cache"))
 
-Where groups are missing, near-duplicates are found and grouped (training/data/duplicates.py); where splits are missing, they
-are made from whole groups (training/data/splits.py). Whatever is left out is named in `Dataset.problems`.
+Where groups are missing, near-duplicates are found and grouped (training/data/duplicates.py); where splits are missing,
+they are made from whole groups, so that no person is on both sides. Whatever is left out is named in
+`Dataset.problems`.
 """
 
 import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,26 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from model import preprocess, scans
 
 from . import duplicates
-from .layouts import LABELS, OTHER, DataError, Record, read_records, split_named
-from .splits import split_by_group
-
-__all__ = [
-    "LABELS",
-    "OTHER",
-    "DataError",
-    "Dataset",
-    "Frames",
-    "Record",
-    "load_frames",
-    "read_dataset",
-    "without_copies",
-]
+from .layouts import LABELS, DataError, Record, read_records, split_named
 
 HELD_OUT = {"val": 0.15, "test": 0.15}  # shares of the images; what the publisher's split lacks is taken from train
 
@@ -66,10 +53,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of what the data set is: id, label, group, split and content of every image, in any order."""
-        content = (hashlib.sha256(record.path.read_bytes()).hexdigest() for record in self.records)
-        facts = sorted(
-            (r.id, r.label, r.group, r.split, digest) for r, digest in zip(self.records, content, strict=True)
-        )
+        facts = sorted((r.id, r.label, r.group, r.split, _digest(r)) for r in self.records)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _part(self, records: list[Record], what: str) -> "Dataset":
@@ -120,23 +104,29 @@ def load_frames(dataset: Dataset, size: int, margin: float, cache_dir: Path | No
     Args: `size` of a frame in pixels and `margin` around the head, as in `model.preprocess.frame`.
     Raises: DataError if no image can be read.
     """
-    rules = b"".join(file.read_bytes() for file in _rules())  # others make other frames
-    key = hashlib.sha256(f"{dataset.fingerprint()} {size} {margin} ".encode() + rules).hexdigest()
-    cache = Path(cache_dir) / f"frames-{key[:16]}.safetensors" if cache_dir else None
+    rules = [*sorted(Path(scans.__file__).parent.rglob("*.py")), Path(preprocess.__file__)]  # others make other frames
+    key = hashlib.sha256(f"{dataset.fingerprint()} {size} {margin} ".encode())
+    for file in rules:
+        key.update(file.read_bytes())
+    cache = Path(cache_dir) / f"frames-{key.hexdigest()[:16]}.pt" if cache_dir else None
     if cache and cache.exists():
-        with safe_open(cache, "pt") as file:
-            stored = {name: file.get_tensor(name) for name in ("images", "windows", "kept")}
-            problems = json.loads(file.metadata()["problems"])
+        images, windows, problems = torch.load(cache, weights_only=True)
     else:
-        stored, problems = _framed(dataset.records, size, margin)
+        framed, problems = decoded(
+            dataset.records, lambda pixels: (*preprocess.frame(pixels, size, margin), pixels.shape)
+        )
+        images = torch.from_numpy(np.stack([image for image, _, _ in framed.values()]))
+        windows = {i: [float(x) for x in (*window, *shape)] for i, (_, window, shape) in framed.items()}
         if cache:
-            _save_atomically(stored, {"problems": json.dumps(problems)}, cache)
-    dataset.records[:] = [dataset.records[i] for i in stored["kept"].tolist()]
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = cache.with_suffix(f".{os.getpid()}.tmp")  # two runs may fill the cache at once
+            torch.save((images, windows, problems), unfinished)
+            os.replace(unfinished, cache)
+    dataset.records[:] = [dataset.records[i] for i in windows]
     dataset.problems += [problem for problem in problems if problem not in dataset.problems]
-    windows = stored["windows"].tolist()
-    boxes = [_box_in_frame(record.box, *window) for record, window in zip(dataset.records, windows, strict=True)]
+    boxes = [_box_in_frame(r.box, *window) for r, window in zip(dataset.records, windows.values(), strict=True)]
     labels = [LABELS.index(record.label) if record.label in LABELS else -1 for record in dataset.records]
-    return Frames(stored["images"], torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels))
+    return Frames(images, torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels))
 
 
 def without_copies(dataset: Dataset, held_out: Sequence[Record]) -> Dataset:
@@ -160,23 +150,6 @@ def without_copies(dataset: Dataset, held_out: Sequence[Record]) -> Dataset:
 
 
 # ---- pixels
-
-
-def _rules() -> list[Path]:
-    """The files that decide what a frame looks like."""
-    return [*sorted(Path(scans.__file__).parent.rglob("*.py")), Path(preprocess.__file__)]
-
-
-def _framed(records: Sequence[Record], size: int, margin: float) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Frames, windows (left, top, side, and the slice's width and height, pixels) and indices of what could be read."""
-    results, problems = decoded(records, lambda pixels: (*preprocess.frame(pixels, size, margin), pixels.shape))
-    images = np.stack([image for image, _, _ in results.values()])
-    windows = [(*window, width, height) for _, window, (height, width) in results.values()]
-    return {
-        "images": torch.from_numpy(images),
-        "windows": torch.tensor(windows, dtype=torch.float32),
-        "kept": torch.tensor(list(results)),
-    }, problems
 
 
 def decoded(records: Sequence[Record], work: Callable[[np.ndarray], object]) -> tuple[dict[int, object], list[str]]:
@@ -203,7 +176,7 @@ def decoded(records: Sequence[Record], work: Callable[[np.ndarray], object]) -> 
 
 
 def _box_in_frame(
-    box: tuple[float, float, float, float] | None, left: float, top: float, side: float, width: float, height: float
+    box: tuple[float, float, float, float] | None, left: float, top: float, side: float, height: float, width: float
 ) -> list[float]:
     """A box in fractions of the slice -> left, top, right, bottom in fractions of the frame, cut at its edges."""
     if box is None:
@@ -214,14 +187,51 @@ def _box_in_frame(
     return [min(max(value, 0.0), 1.0) for value in (xs[0], ys[0], xs[1], ys[1])]
 
 
-def _save_atomically(tensors: dict[str, torch.Tensor], metadata: dict[str, str], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # two runs may fill the cache at once
-    save_file(tensors, unfinished, metadata)
-    os.replace(unfinished, path)
+def _digest(record: Record) -> str:
+    return hashlib.sha256(record.path.read_bytes()).hexdigest()
 
 
 # ---- groups and splits
+
+
+def split_by_group(
+    labels: Sequence[str], groups: Sequence[str], shares: Mapping[str, float], seed: int, largest_first: bool = False
+) -> list[str]:
+    """Deal groups to splits so that every label comes as close to the shares as whole groups allow.
+
+    Groups are dealt in random order, each to the split that still lacks most of the group's labels; with
+    `largest_first` in order of their size, so that the small ones even out what the large ones left uneven.
+
+    Args: `labels` and `groups`, one of each an image; `shares`, split -> share of the images, sums to 1.
+    Returns: the split of each image; the same for the same arguments on every machine.
+    """
+    totals = Counter(labels)
+    contents: dict[str, Counter] = defaultdict(Counter)
+    for label, group in zip(labels, groups, strict=True):
+        contents[group][label] += 1
+    wanted = {split: {label: share * n for label, n in totals.items()} for split, share in shares.items()}
+
+    order = sorted(contents)
+    random.Random(seed).shuffle(order)
+    if largest_first:
+        order.sort(key=lambda group: -contents[group].total())
+    split_of = {}
+    for group in order:
+        content = contents[group]
+        lack = {
+            split: sum(n * need[label] / totals[label] for label, n in content.items())
+            for split, need in wanted.items()
+        }
+        split_of[group] = max(lack, key=lack.__getitem__)
+        for label, n in content.items():
+            wanted[split_of[group]][label] -= n
+    return [split_of[group] for group in groups]
+
+
+def folds_by_group(labels: Sequence[str], groups: Sequence[str], folds: int) -> list[int]:
+    """The fold of each image, 0 to `folds` - 1: whole groups, shares of every label as even as these allow."""
+    shares = {str(fold): 1 / folds for fold in range(folds)}
+    return [int(fold) for fold in split_by_group(labels, groups, shares, seed=0, largest_first=True)]
 
 
 def _with_found_groups(records: list[Record], problems: list[str]) -> list[Record]:
@@ -266,13 +276,13 @@ def _contradictions(records: list[Record]) -> list[str]:
     by_size = defaultdict(list)
     for record in records:
         by_size[record.path.stat().st_size].append(record)
-    first_of: dict[bytes, Record] = {}
+    first_of: dict[str, Record] = {}
     problems = []
     for same_size in by_size.values():
         if len({record.label for record in same_size}) == 1:
             continue  # nothing to contradict: spares reading the files
         for record in same_size:
-            first = first_of.setdefault(hashlib.sha256(record.path.read_bytes()).digest(), record)
+            first = first_of.setdefault(_digest(record), record)
             if _contradict(first.label, record.label):
                 problems.append(
                     f"{first.id} ({first.label}) and {record.id} ({record.label}) are one file. Remove the wrong one."

@@ -39,8 +39,9 @@ IMAGE_COLUMNS = ("image", "file", "filename", "path", "image_path", "filepath", 
 LABEL_COLUMNS = ("label", "class", "target", "tumor", "tumour", "has_tumor", "diagnosis")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 
-_LABEL_OF = {spelling: label for label, spellings in SPELLINGS.items() for spelling in spellings}
-_SPLIT_OF = {spelling: split for split, spellings in SPLIT_SPELLINGS.items() for spelling in spellings}
+LABEL_OF = {spelling: label for label, spellings in SPELLINGS.items() for spelling in spellings}
+SPLIT_OF = {spelling: split for split, spellings in SPLIT_SPELLINGS.items() for spelling in spellings}
+KNOWN_CLASSES = f"Known ones are {', '.join(sorted(LABEL_OF))}."
 
 
 class DataError(ValueError):
@@ -72,74 +73,58 @@ def read_records(root: Path) -> tuple[list[Record], list[str]]:
     folders = _visible(path for path in root.iterdir() if path.is_dir())
     if (root / "manifest.csv").exists():
         records = _from_manifest(root, problems)
-    elif any(_normal(folder.name) in _SPLIT_OF for folder in folders):
-        records = _from_split_folders(root, folders, problems)
-    elif any(_normal(folder.name) in _LABEL_OF for folder in folders):
+    elif any(_normal(folder.name) in SPLIT_OF for folder in folders):
+        _report_loose_images(root, problems)
+        splits = [(folder, split_named(folder.name, str(folder))) for folder in folders]
+        records = [r for folder, split in splits for r in _from_class_folders(root, folder, split, problems)]
+    elif any(_normal(folder.name) in LABEL_OF for folder in folders):
         records = _from_class_folders(root, root, "", problems)
     else:
         records = _from_label_table(root, folders, problems)
-    records = _with_groups(root, records, problems)
-    records = _with_boxes(root, records, problems)
+    for table, read in (("groups.csv", _groups), ("boxes.csv", _boxes)):
+        if (root / table).exists():
+            records = _joined(records, root / table, read(root / table, problems), problems)
     return sorted(records, key=lambda record: record.id), problems
 
 
-def split_named(name: str) -> str:
+def split_named(name: str, where: str = "split") -> str:
     """ "Testing" -> "test": the split that a folder, a column or an option names; raises DataError for other words."""
-    if _normal(name) not in _SPLIT_OF:
-        raise DataError(f"{name!r} names no split. The splits are {_listing(_SPLIT_OF)}.")
-    return _SPLIT_OF[_normal(name)]
+    if _normal(name) not in SPLIT_OF:
+        raise DataError(f"{where}: {name!r} names no split. Use one of {', '.join(SPLIT_OF)}.")
+    return SPLIT_OF[_normal(name)]
 
 
-# ---- the four layouts
+# ---- the layouts
 
 
 def _from_manifest(root: Path, problems: list[str]) -> list[Record]:
     table = root / "manifest.csv"
     images = rows(table, ("path", "label"))
     given_split = any(row.get("split") for row in images)
-    records, seen = [], set()
+    records: dict[str, Record] = {}
     for line, row in enumerate(images, start=2):
-        where = f"{table}, line {line}"
-        if row["path"] in seen:
-            raise DataError(f"{where}: {row['path']} is listed a second time. Keep one of the rows.")
-        seen.add(row["path"])
+        where, path = f"{table}, line {line}", row["path"]
         label = _label_named(row["label"], where)
-        if not (root / row["path"]).is_file():
-            problems.append(f"{where}: {root / row['path']} does not exist; left out. Restore it or delete the row.")
+        if path in records:
+            raise DataError(f"{where}: {path} is listed a second time. Keep one of the rows.")
+        if not (root / path).is_file():
+            problems.append(f"{where}: {root / path} does not exist; left out. Restore it or delete the row.")
             continue
         if given_split and not row["split"]:
             raise DataError(f"{where}: the split is empty. Fill the column in every row, or remove it.")
-        records.append(
-            Record(
-                path=root / row["path"],
-                id=row["path"],
-                label=label,
-                source=row.get("source") or root.resolve().name,
-                group=row.get("group", ""),
-                split=split_named(row["split"]) if given_split else "",
-                sequence=row.get("sequence", ""),
-            )
-        )
+        split = split_named(row["split"], where) if given_split else ""
+        source = row.get("source") or root.resolve().name
+        known = {"group": row.get("group", ""), "sequence": row.get("sequence", "")}
+        records[path] = Record(root / path, path, label, source, split=split, **known)
     if not records:
         raise DataError(f"{table} lists no image that exists below {root}. Its paths are relative to its own folder.")
-    return records
-
-
-def _from_split_folders(root: Path, folders: list[Path], problems: list[str]) -> list[Record]:
-    unknown = [folder for folder in folders if _normal(folder.name) not in _SPLIT_OF]
-    if unknown:
-        raise DataError(
-            f"{root} holds {_names(folders)}; {_names(unknown)} names no split. "
-            f"Rename it to one of {_listing(_SPLIT_OF)}, or move it elsewhere."
-        )
-    _report_loose_images(root, problems)
-    return [r for folder in folders for r in _from_class_folders(root, folder, split_named(folder.name), problems)]
+    return list(records.values())
 
 
 def _from_class_folders(root: Path, parent: Path, split: str, problems: list[str]) -> list[Record]:
     folders = _visible(path for path in parent.iterdir() if path.is_dir())
     if not folders:
-        raise DataError(f"{parent} holds no class folder. Known ones are {_listing(_LABEL_OF)}.")
+        raise DataError(f"{parent} holds no class folder. {KNOWN_CLASSES}")
     _report_loose_images(parent, problems)
     records = []
     for folder in folders:
@@ -153,22 +138,7 @@ def _from_class_folders(root: Path, parent: Path, split: str, problems: list[str
 
 
 def _from_label_table(root: Path, folders: list[Path], problems: list[str]) -> list[Record]:
-    tables = {}
-    for path in _visible(root.glob("*.csv")):
-        header = _header(path)
-        image_column = next((name for name in IMAGE_COLUMNS if name in header), None)
-        label_column = next((name for name in LABEL_COLUMNS if name in header), None)
-        if path.name not in ("groups.csv", "boxes.csv") and image_column and label_column:
-            tables[path] = (image_column, label_column)
-    if len(tables) != 1:
-        found = f"it holds {_names(folders)}" if folders else "it holds no folder"
-        several = f" and more than one table of labels, {_names(tables)}: keep one" if tables else ""
-        raise DataError(
-            f"No data set is recognized in {root}: {found}{several}. Needed is a manifest.csv (path,label), or folders "
-            f"named after classes ({_listing(_LABEL_OF)}), or one CSV with a column {' or '.join(IMAGE_COLUMNS[:4])} "
-            f"and a column {' or '.join(LABEL_COLUMNS[:4])}."
-        )
-    [(table, (image_column, label_column))] = tables.items()
+    table, image_column, label_column = _label_table(root, folders)
     images = [path for path in _visible(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
     named = defaultdict(set)  # by path or by name, each with and without the suffix
     for path in images:
@@ -194,65 +164,74 @@ def _from_label_table(root: Path, folders: list[Path], problems: list[str]) -> l
     return list(records.values())
 
 
+def _label_table(root: Path, folders: list[Path]) -> tuple[Path, str, str]:
+    """The one CSV of `root` that names images and labels, and the columns with which it does."""
+    tables = []
+    for path in _visible(root.glob("*.csv")):
+        header = next(iter(rows(path, ())), {})
+        columns = [next((name for name in names if name in header), "") for names in (IMAGE_COLUMNS, LABEL_COLUMNS)]
+        if path.name not in ("groups.csv", "boxes.csv") and all(columns):
+            tables.append((path, *columns))
+    if len(tables) == 1:
+        return tables[0]
+    found = f"it holds {_names(folders)}" if folders else "it holds no folder"
+    several = f" and more than one table of labels, {_names(path for path, *_ in tables)}: keep one" if tables else ""
+    raise DataError(
+        f"No data set is recognized in {root}: {found}{several}. Needed is a manifest.csv (path,label), or folders "
+        f"named after classes, or one CSV with a column {' or '.join(IMAGE_COLUMNS[:4])} and a column "
+        f"{' or '.join(LABEL_COLUMNS[:4])}. {KNOWN_CLASSES}"
+    )
+
+
 # ---- what may lie beside a layout
 
 
-def _with_groups(root: Path, records: list[Record], problems: list[str]) -> list[Record]:
-    if not (root / "groups.csv").exists():
-        return records
-    groups = {row["path"]: row["group"] for row in rows(root / "groups.csv", ("path", "group"))}
-    _report_strangers(root / "groups.csv", groups, records, problems)
-    return [replace(record, group=groups.get(record.id, record.group)) for record in records]
+def _groups(table: Path, problems: list[str]) -> dict[str, dict]:
+    return {row["path"]: {"group": row["group"]} for row in rows(table, ("path", "group"))}
 
 
-def _with_boxes(root: Path, records: list[Record], problems: list[str]) -> list[Record]:
-    table = root / "boxes.csv"
-    if not table.exists():
-        return records
-    boxes = {}
-    for line, row in enumerate(rows(table, ("path", "x_center", "y_center", "width", "height")), start=2):
+def _boxes(table: Path, problems: list[str]) -> dict[str, dict]:
+    boxes, columns = {}, ("x_center", "y_center", "width", "height")
+    for line, row in enumerate(rows(table, ("path", *columns)), start=2):
         try:
-            x_center, y_center, width, height = (float(row[k]) for k in ("x_center", "y_center", "width", "height"))
-            if not (0 <= x_center <= 1 and 0 <= y_center <= 1 and 0 < width <= 1 and 0 < height <= 1):
-                raise ValueError
+            box = tuple(float(row[column]) for column in columns)
         except ValueError:
-            problems.append(f"{table}, line {line}: not four fractions between 0 and 1; the box is left out.")
+            box = (-1.0,)
+        if all(0 <= value <= 1 for value in box) and min(box[2:]) > 0:
+            boxes[row["path"]] = {"box": box}
         else:
-            boxes[row["path"]] = (x_center, y_center, width, height)
-    _report_strangers(table, boxes, records, problems)
-    return [replace(record, box=boxes.get(record.id)) for record in records]
+            problems.append(f"{table}, line {line}: not four fractions between 0 and 1; the box is left out.")
+    return boxes
 
 
-# ---- tables, names and sentences
+def _joined(records: list[Record], table: Path, known: dict[str, dict], problems: list[str]) -> list[Record]:
+    """The records with what `table` knows of them."""
+    strangers = sorted(set(known) - {record.id for record in records})
+    problems += [f"{table} names {path}, which is no image of this data set; not used." for path in strangers]
+    return [replace(record, **known.get(record.id, {})) for record in records]
+
+
+# ---- tables and names
 
 
 def rows(table: Path, required: Iterable[str]) -> list[dict[str, str]]:
-    """Rows of a CSV: column in lower case -> text without outer blanks."""
-    header = _header(table)
+    """Rows of a CSV: column in lower case -> text without outer blanks. Raises DataError, also for a lacking column."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.reader(file) if any(line)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table} is no CSV in UTF-8 ({error}). Check its name, or save it as one.") from error
+    header = [_normal(column) for column in lines[0]] if lines else []
     missing = [column for column in required if column not in header]
     if missing:
         raise DataError(f"{table} lacks the column {', '.join(missing)}; it has {', '.join(header) or 'none'}.")
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in csv.reader(file) if any(line)]
     return [dict(zip(header, map(str.strip, [*line, *[""] * len(header)]), strict=False)) for line in lines[1:]]
 
 
-def _header(table: Path) -> list[str]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            first = next((line for line in csv.reader(file) if any(line)), [])
-            file.read()  # the rest must be text, too
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} is no CSV in UTF-8 ({error}). Save it as one.") from error
-    return [_normal(column) for column in first]
-
-
 def _label_named(name: str, where: str) -> str:
-    if _normal(name) not in _LABEL_OF:
-        raise DataError(
-            f"{where}: the class {name!r} is unknown. Rename it to one of {_listing(_LABEL_OF)}, or take it out."
-        )
-    return _LABEL_OF[_normal(name)]
+    if _normal(name) not in LABEL_OF:
+        raise DataError(f"{where}: the class {name!r} is unknown. Rename it, or take it out. {KNOWN_CLASSES}")
+    return LABEL_OF[_normal(name)]
 
 
 def _normal(name: str) -> str:
@@ -265,19 +244,9 @@ def _visible(paths: Iterable[Path]) -> list[Path]:
 
 
 def _report_loose_images(folder: Path, problems: list[str]) -> None:
-    for path in _visible(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            problems.append(f"{path} lies in no class folder; left out. Move it into the folder of its class.")
-
-
-def _report_strangers(table: Path, named: Iterable[str], records: list[Record], problems: list[str]) -> None:
-    strangers = sorted(set(named) - {record.id for record in records})
-    problems += [f"{table} names {path}, which is no image of this data set; not used." for path in strangers]
+    loose = [path for path in _visible(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    problems += [f"{path} lies in no class folder; left out. Move it into the folder of its class." for path in loose]
 
 
 def _names(paths: Iterable[Path]) -> str:
     return ", ".join(path.name for path in paths)
-
-
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))

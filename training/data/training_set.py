@@ -1,9 +1,10 @@
 """Which images train and steer a run, and the training images as tensors on the device."""
 
-import csv
 import os
+import random
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,21 +13,24 @@ from torch import Tensor
 from model import CLASSES, NO_TUMOR
 
 from ..augmentation.augment import CACHE_MARGIN
-from ..augmentation.neighbors import Heads, find_twins
+from ..augmentation.neighbors import Heads, find_neighbors
 from ..settings import Settings, folders_in, listed
-from .frames import DataError, Dataset, Record, load_frames, read_dataset, without_copies
+from .frames import Dataset, folds_by_group, load_frames, read_dataset, without_copies
+from .layouts import DataError, Record, rows
 from .phantoms import write_phantom_dataset
-from .splits import folds_by_group
 from .volumes import healthy_frames
 
 FRAME_SIZE = 208  # of the cached training frames: as sharp as the network's 160 px once the wide margin is cut off
 PHANTOM_SEED = 1  # the examples of the page are drawn from seeds that no phantom data set uses
+VALIDATION_SHARE = 0.1  # of the publisher's Training, at random
 
 
 @dataclass
 class TrainingSet:
+    """What a run draws its batches from."""
+
     heads: Heads  # frames of FRAME_SIZE pixels
-    twins: Tensor  # int64 (N, twins.COUNT), as `twins.find_twins` returns them; phantoms have none
+    neighbors: Tensor  # int64 (N, COUNT), as `find_neighbors` returns them; phantoms have none
     chances: Tensor  # float64 (N,), sums to 1, on the CPU
 
 
@@ -41,7 +45,7 @@ def read_parts(settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
     known = {record.sequence for record in dataset.records} - {""}
     if unknown := sorted({*typed} - known):
         raise DataError(f"{settings.data} has no sequence {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
-    aside = named_in(Path(settings.set_aside)) if settings.set_aside else set()
+    aside = {row["path"] for row in rows(Path(settings.set_aside), ("path",))} if settings.set_aside else set()
     training, validation = (
         Dataset(part.root, [_typed(record, typed) for record in part.records if record.id not in aside], part.problems)
         for part in (dataset.where("train"), dataset.where("val"))
@@ -57,15 +61,6 @@ def _typed(record: Record, typed: list[str]) -> Record:
     """The record, its type hidden where `typed`, if it names any sequence, does not name the record's known one."""
     hidden = typed and record.sequence and record.sequence not in typed and record.label in CLASSES[:NO_TUMOR]
     return replace(record, label="tumor") if hidden else record
-
-
-def named_in(table: Path) -> set[str]:
-    """The column `path` of a CSV file. Raises DataError."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            return {row["path"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise DataError(f"--set_aside {table} is no CSV file with a column `path`. Check its name and head.") from error
 
 
 def read_split(settings: Settings) -> Dataset:
@@ -102,15 +97,16 @@ def load_training_set(dataset: Dataset, settings: Settings, device: torch.device
     if settings.volumes:
         slices, people, of_slices = healthy_frames(Path(settings.volumes), FRAME_SIZE, CACHE_MARGIN, settings.seed)
         groups += [f"volume {person}" for person in people]
-        heads, chances = joined(heads, chances, tumor_free(slices), settings.volume_share * of_slices)
-    numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
-    twins = find_twins(heads, torch.tensor([numbers[group] for group in groups], device=device))
+        nowhere, tumor_free = torch.full((len(slices), 4), torch.nan), torch.full((len(slices),), NO_TUMOR)
+        heads, chances = joined(heads, chances, Heads(slices, nowhere, tumor_free), settings.volume_share * of_slices)
+    numbers = torch.from_numpy(np.unique(groups, return_inverse=True)[1]).to(device)
+    neighbors = find_neighbors(heads, numbers)
     if settings.phantoms:
         drawn = load_frames(phantoms(settings.phantoms, cache), FRAME_SIZE, CACHE_MARGIN, cache)
         share = np.full(len(drawn.labels), settings.phantom_share / len(drawn.labels))
         heads, chances = joined(heads, chances, drawn, share)
-        twins = torch.cat((twins, twins.new_full((len(drawn.labels), twins.shape[1]), -1)))
-    return TrainingSet(heads, twins, torch.from_numpy(chances))
+        neighbors = torch.cat((neighbors, neighbors.new_full((len(drawn.labels), neighbors.shape[1]), -1)))
+    return TrainingSet(heads, neighbors, torch.from_numpy(chances))
 
 
 def joined(heads: Heads, chances: np.ndarray, more: Heads, share: np.ndarray) -> tuple[Heads, np.ndarray]:
@@ -119,16 +115,11 @@ def joined(heads: Heads, chances: np.ndarray, more: Heads, share: np.ndarray) ->
     return both, np.concatenate((chances * (1 - share.sum()), share))
 
 
-def tumor_free(frames: Tensor) -> Heads:
-    """Frames (N, S, S) as heads without a tumor."""
-    return Heads(frames, torch.full((len(frames), 4), torch.nan), torch.full((len(frames),), NO_TUMOR))
-
-
 def balanced_chances(dataset: Dataset) -> np.ndarray:
     """Each (label, source) pair is drawn in proportion to the square root of its size: rare ones more often."""
-    pairs = [(record.label, record.source) for record in dataset.records]
-    sizes = {pair: pairs.count(pair) for pair in set(pairs)}
-    chances = np.array([sizes[pair] ** -0.5 for pair in pairs])
+    pairs = [f"{record.label} {record.source}" for record in dataset.records]
+    _, pair, sizes = np.unique(pairs, return_inverse=True, return_counts=True)
+    chances = sizes[pair] ** -0.5
     return chances / chances.sum()
 
 
@@ -140,3 +131,37 @@ def phantoms(count: int, cache: Path) -> Dataset:
         write_phantom_dataset(unfinished, per_class=-(-count // 4), seed=PHANTOM_SEED)
         unfinished.rename(folder)
     return read_dataset(folder)
+
+
+# ---- the two ways to split that `training.evaluation.compare` measures side by side
+
+
+class Splits(NamedTuple):
+    """What all systems train on, choose their best weights by, and are measured on."""
+
+    name: str  # "vendor" or "pool"
+    root: Path
+    training: Dataset
+    validation: Dataset
+    test: Dataset
+
+    def fingerprint(self) -> str:
+        """Of all three parts together."""
+        records = [record for part in (self.training, self.validation, self.test) for record in part.records]
+        return Dataset(self.root, records).fingerprint()
+
+
+def vendor_splits(root: Path, seed: int) -> Splits:
+    """The publisher's Training -> Testing, with a random tenth of Training, images not groups, to choose weights by."""
+    dataset = read_dataset(root).trainable()
+    given = [record for record in dataset.records if record.split != "test"]
+    random.Random(seed).shuffle(given)
+    held_out = max(1, round(VALIDATION_SHARE * len(given)))
+    parts = (Dataset(root, records, dataset.problems) for records in (given[held_out:], given[:held_out]))
+    return Splits("vendor", root, *parts, dataset.where("test"))
+
+
+def pool_splits(root: Path) -> Splits:
+    """By patient, and without training images that look like held-out ones: what our own training sees."""
+    dataset, training, validation = read_parts(Settings(data=str(root)))
+    return Splits("pool", root, training, validation, dataset.where("test"))

@@ -44,14 +44,10 @@ def heads_in(folder: Path) -> list[Head]:
     Raises: DataError if there is no volume.
     """
     if (folder / "manifest.csv").exists():
-        heads = [
-            Head(
-                folder / row["path"],
-                row["person"],
-                tuple(plane for plane in PLANES if plane in row.get("planes", "").lower()) or PLANES,
-            )
-            for row in rows(folder / "manifest.csv", ("path", "person"))
-        ]
+        heads = []
+        for row in rows(folder / "manifest.csv", ("path", "person")):
+            planes = tuple(plane for plane in PLANES if plane in row.get("planes", "").lower())
+            heads.append(Head(folder / row["path"], row["person"], planes or PLANES))
     else:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
         heads = [Head(path, path.name) for path in paths]
@@ -71,7 +67,7 @@ def healthy_frames(folder: Path, size: int, margin: float, seed: int) -> tuple[T
     heads = heads_in(folder)
     per_plane = min(PER_PLANE, max(1, MOST // (len(PLANES) * len(heads))))
     generator = np.random.default_rng(seed)
-    frames, names, chances = [], [], []
+    frames, people, chances = [], [], []
     for head in heads:
         files = sorted(path for path in head.path.rglob("*") if path.is_file()) if head.path.is_dir() else [head.path]
         for scan in scans.read_all(files):
@@ -80,9 +76,9 @@ def healthy_frames(folder: Path, size: int, margin: float, seed: int) -> tuple[T
                 raise DataError(f"--volumes: {scan.name} cannot be used. {reason}")
             framed = [frame(cut, size, margin)[0] for cut in slices_through(scan, generator, head.planes, per_plane)]
             frames += framed
-            names += [head.person] * len(framed)
+            people += [head.person] * len(framed)
             chances += [1 / max(1, len(framed))] * len(framed)
-    return torch.from_numpy(np.stack(frames)), names, np.array(chances) / sum(chances)
+    return torch.from_numpy(np.stack(frames)), people, np.array(chances) / sum(chances)
 
 
 def slices_through(

@@ -27,7 +27,7 @@ from model.artifact import FILES
 from model.classifier import TumorClassifier
 
 from ..data.frames import DataError, Dataset, load_frames, read_dataset
-from ..data.protocols import Protocol, pool_protocol, vendor_protocol
+from ..data.training_set import Splits, pool_splits, vendor_splits
 from ..hardware import best_device, describe, versions
 from ..initialize import initialize
 from ..network import TumorNet
@@ -48,7 +48,7 @@ WARMUP_SHARE = 0.1  # of our epochs, where these are few
 
 def compare(
     out: Path,
-    protocols: list[Protocol],
+    protocols: list[Splits],
     budget: Budget,
     external: Dataset | None = None,
     only: tuple[str, ...] = NAMES,
@@ -92,7 +92,7 @@ def compare(
 # ---- the file of results
 
 
-def begin(out: Path, protocols: list[Protocol], budget: Budget, external: Dataset | None, seed: int) -> dict:
+def begin(out: Path, protocols: list[Splits], budget: Budget, external: Dataset | None, seed: int) -> dict:
     """The results so far, or an empty file of them. Raises: DataError if these would not stand beside new ones."""
     data = {protocol.name: protocol.fingerprint() for protocol in protocols}
     data |= {"external": external.fingerprint()} if external else {}
@@ -116,7 +116,7 @@ def begin(out: Path, protocols: list[Protocol], budget: Budget, external: Datase
     return result
 
 
-def is_done(result: dict, system: str, protocol: Protocol, version: str | None = None) -> bool:
+def is_done(result: dict, system: str, protocol: Splits, version: str | None = None) -> bool:
     rows = [row for row in result["rows"] if (row["system"], row["protocol"]) == (system, protocol.name)]
     return any(version in (None, row.get("version")) for row in rows)
 
@@ -137,7 +137,7 @@ def write(out: Path, result: dict) -> None:
 # ---- one row
 
 
-def row_of_baseline(name: str, protocol: Protocol, budget: Budget, external: Dataset | None, seed: int) -> dict:
+def row_of_baseline(name: str, protocol: Splits, budget: Budget, external: Dataset | None, seed: int) -> dict:
     """Train and measure one of BASELINES."""
     baseline = BASELINES[name]
     training, validation = (load_squares(part, baseline.size) for part in (protocol.training, protocol.validation))
@@ -165,7 +165,7 @@ def row_of_baseline(name: str, protocol: Protocol, budget: Budget, external: Dat
     }
 
 
-def row_of_weights(name: str, title: str, protocol: Protocol, folder: Path, external: Dataset | None) -> dict:
+def row_of_weights(name: str, title: str, protocol: Splits, folder: Path, external: Dataset | None) -> dict:
     """Measure the int8 artifact in `folder`, by the same rules."""
     classifier = TumorClassifier.from_folder(folder)
     size, margin = classifier.config["size"], classifier.config["margin"]
@@ -208,7 +208,7 @@ def version_of(folder: Path) -> str:
     return hashlib.sha256((folder / FILES["int8"]).read_bytes()).hexdigest()[:8]
 
 
-def train_ours(protocol: Protocol, budget: Budget, init: str, seed: int, runs: Path) -> Path:
+def train_ours(protocol: Splits, budget: Budget, init: str, seed: int, runs: Path) -> Path:
     """Train this network for as long as `budget` says, from Settings; returns the folder of its weights.
 
     A run of one epoch tells how long the epochs of such a budget are (with --steps, one epoch is all there is).
@@ -265,10 +265,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         protocols, weights = [], {}
         if options.pool:
-            protocols.append(pool_protocol(options.pool))
+            protocols.append(pool_splits(options.pool))
             weights["pool"] = options.weights
         if options.vendor:
-            protocols.append(vendor_protocol(options.vendor, options.seed))
+            protocols.append(vendor_splits(options.vendor, options.seed))
             weights |= {"vendor": options.vendor_weights} if options.vendor_weights else {}
         result = compare(
             options.out,

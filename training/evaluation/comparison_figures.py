@@ -11,7 +11,7 @@ from model.classifier import TumorClassifier
 
 from ..benchmark import take_turns
 from ..data.frames import LABELS, Dataset
-from ..data.protocols import Protocol
+from ..data.training_set import Splits
 from ..losses import PARTIAL
 from .baselines import BASELINES, Baseline
 from .bootstrap import figure, mean_with_interval, ratio, resample_weights
@@ -24,7 +24,7 @@ FOUR = ("accuracy", "macro_f1", "f2_macro")  # of those that know four classes
 
 
 def measured(
-    answers: Callable[[Dataset], np.ndarray], protocol: Protocol, external: Dataset | None, binary: bool
+    answers: Callable[[Dataset], np.ndarray], protocol: Splits, external: Dataset | None, binary: bool
 ) -> dict:
     """Figures of the test part and, where it is given, of the external set, which is for reporting only."""
     report = {"test": figures(answers(protocol.test), protocol.test, binary)}

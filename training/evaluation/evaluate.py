@@ -18,8 +18,8 @@ import numpy as np
 
 from model.classifier import RawOutputs, TumorClassifier
 
-from ..data.frames import OTHER, DataError, Dataset, Frames, load_frames, read_dataset
-from ..data.layouts import read_records, split_named
+from ..data.frames import DataError, Dataset, Frames, load_frames, read_dataset
+from ..data.layouts import OTHER, read_records, split_named
 from . import plots
 from .certainty import calibration_by_source, on_other_diseases, reliability, set_figures, status_shares
 from .localization import box_masks, evidence_figures

@@ -23,8 +23,7 @@ from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 from model.classifier import TumorClassifier
 from model.preprocess import Window, frame
 
-from ..data.phantoms import draw_phantom
-from ..data.phantoms.dataset import FIRST_SEED
+from ..data.phantoms import FIRST_SEED, draw_phantom
 from ..losses import PARTIAL
 from .bootstrap import mean_with_interval
 from .markdown import NOT_MEASURED, figure, sizes, table

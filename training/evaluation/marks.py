@@ -26,8 +26,7 @@ from model.scans import Scan
 from model.scans.planes import planes
 
 from ..data.frames import read_dataset
-from ..data.phantoms import draw_phantom
-from ..data.phantoms.volume import draw_volume
+from ..data.phantoms import draw_phantom, draw_volume
 
 SHAPES = ("ellipse", "arrow", "rectangle", "letters", "cross", "ruler", "freehand")
 COLORS = {"white": (255, 255, 255), "outlined": (255, 255, 255), "red": (255, 0, 0), "yellow": (255, 255, 0)}

@@ -3,8 +3,7 @@
 No patient is in them: anatomy is ellipses, strokes and smooth noise. Everything comes from one integer seed.
 """
 
-from training.data.phantoms.dataset import write_phantom_dataset
-from training.data.phantoms.others import draw_other
-from training.data.phantoms.phantom import Phantom, draw_phantom
+from .others import draw_other
+from .phantom import FIRST_SEED, SOURCE, Phantom, draw_phantom, draw_volume, write_phantom_dataset
 
-__all__ = ["Phantom", "draw_other", "draw_phantom", "write_phantom_dataset"]
+__all__ = ["FIRST_SEED", "SOURCE", "Phantom", "draw_other", "draw_phantom", "draw_volume", "write_phantom_dataset"]
