@@ -17,12 +17,16 @@ from model.scans import Scan
 from model.scans.planes import planes
 from tests.dicom_files import dicom
 from tests.test_preprocess import slices
-from training.evaluation.marks import COLORS, SHAPES, draw, windowed
+from training.evaluation.marks import SHAPES, draw, windowed
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = sorted(path for path in EXAMPLES.glob("*.png") if "chest" not in path.name)
 VOLUMES = sorted((*EXAMPLES.glob("*.zip"), *EXAMPLES.glob("*.gz")))
 PLAIN = {path: scans.read(path).slices[0] for path in PICTURES}
+SLICE = st.tuples(
+    st.sampled_from(PICTURES), st.sampled_from((256, 320, 512, 1024))
+)  # and the pixels of its longer side
+THICK, SEED = st.integers(1, 4), st.integers(0, 2**20)
 
 
 def with_ellipse(pixels: np.ndarray, white: int, width: int = 2) -> np.ndarray:
@@ -43,30 +47,20 @@ def png(pixels: np.ndarray) -> bytes:
 # ---- what is drawn
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(max_examples=25)
 @given(
-    st.sampled_from(PICTURES),
-    st.sampled_from(("ellipse", "rectangle", "freehand")),
-    st.sampled_from(("white", "outlined")),
-    st.integers(2, 5),
-    st.sampled_from((256, 320, 512, 1024)),
-    st.integers(0, 2**20),
+    SLICE, st.sampled_from(("ellipse", "rectangle", "freehand")), st.sampled_from(("white", "outlined")), THICK, SEED
 )
-def test_a_white_line_around_something_is_found(path, shape, color, thick, side, seed):
-    picture, _ = draw(PLAIN[path], np.random.default_rng(seed), side, color, shape, thick=thick)
+def test_a_white_line_around_something_is_found(path_and_side, shape, color, thick, seed):
+    path, side = path_and_side
+    picture, _ = draw(PLAIN[path], np.random.default_rng(seed), side, color, shape, thick=1 + thick)
     assert has_lines(np.asarray(Image.fromarray(picture).convert("L")))
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
-@given(
-    st.sampled_from(PICTURES),
-    st.sampled_from(SHAPES),
-    st.sampled_from([color for color, parts in COLORS.items() if len(set(parts)) > 1]),
-    st.integers(1, 5),
-    st.sampled_from((256, 320, 512, 1024)),
-    st.integers(0, 2**20),
-)
-def test_color_is_found_whatever_is_drawn_with_it(path, shape, color, thick, side, seed):
+@settings(max_examples=15)
+@given(SLICE, st.sampled_from(SHAPES), st.sampled_from(("red", "yellow", "green")), THICK, SEED)
+def test_color_is_found_whatever_is_drawn_with_it(path_and_side, shape, color, thick, seed):
+    path, side = path_and_side
     picture, _ = draw(PLAIN[path], np.random.default_rng(seed), side, color, shape, thick=thick)
     assert scans.read(png(picture), "a.png").marked == (0,)
 
@@ -77,13 +71,13 @@ def test_a_line_at_the_maximum_of_16_bits_is_found_over_tissue_that_is_dark_besi
     assert has_lines(with_ellipse(PLAIN[path].astype(np.float32), 255.0))
 
 
-def test_a_mark_makes_an_accepted_answer_doubtful_and_says_why(classifier):
+def test_a_mark_makes_an_accepted_answer_doubtful_and_gives_the_reason(classifier):
     (plain,) = classifier.predict([PLAIN[EXAMPLES / "no_tumor_axial_t1.png"]])
     (marked,) = classifier.predict([with_ellipse(PLAIN[EXAMPLES / "no_tumor_axial_t1.png"], 255)])
     assert plain.status == "accepted" and marked.status == "doubtful" and marked.about_slice.startswith(DRAWN_ON)
 
 
-def test_a_colored_mark_on_one_page_is_said_of_that_page(classifier):
+def test_a_colored_mark_on_one_page_is_reported_for_that_page(classifier):
     plain = PLAIN[EXAMPLES / "no_tumor_axial_t1.png"]
     picture, _ = draw(plain, np.random.default_rng(0), 320, "red", "ellipse", thick=2)
     file = io.BytesIO()
@@ -95,7 +89,7 @@ def test_a_colored_mark_on_one_page_is_said_of_that_page(classifier):
     assert [DRAWN_ON in made.reason for made in case.predictions] == [False, True]
 
 
-def test_a_sentence_is_said_once_of_lines_that_color_and_gray_show(classifier):
+def test_a_message_is_given_once_of_lines_that_color_and_gray_show(classifier):
     scan = Scan([with_ellipse(PLAIN[EXAMPLES / "no_tumor_axial_t1.png"], 255)], "a.png", marked=(0,))
     ((_, case),) = [found for found in classify(classifier, [scan]) if found[1]]
     assert case.status == "doubtful" and case.reason.count(DRAWN_ON) == 1
@@ -165,7 +159,7 @@ def test_a_run_belongs_to_a_line_only_where_it_touches_it():
     assert len(signs_of_lines(head)[0]) == 1
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(max_examples=25)
 @given(st.sampled_from(PICTURES), st.sampled_from(SHAPES), st.sampled_from((240, 256, 300)), st.integers(0, 2**20))
 def test_lines_are_the_same_lines_on_a_slice_that_is_turned(path, shape, side, seed):
     picture, _ = draw(PLAIN[path], np.random.default_rng(seed), side, "white", shape, thick=2)
@@ -175,7 +169,7 @@ def test_lines_are_the_same_lines_on_a_slice_that_is_turned(path, shape, side, s
     assert len(found) and sorted(found.tolist()) == sorted(again.tolist())
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(slices())
 def test_gray_is_to_the_last_bit_what_plain_steps_make_of_all_pixels(pixels):
     values = np.nan_to_num(pixels.astype(np.float32), nan=0, posinf=0, neginf=0)

@@ -1,15 +1,24 @@
-"""The figures against scikit-learn, the bootstrap against what it claims, the temperature against a known one."""
+"""The figures against scikit-learn, the bootstrap against what it claims."""
 
 import json
-import time
 
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
 from model import CLASSES, NO_TUMOR
-from training.evaluation.bootstrap import mean_with_interval, resample_weights
-from training.evaluation.metrics import PARTIAL, by_label_and_sequence, measure, tumor_auc_by_sequence
+from training.evaluation.metrics import (
+    PARTIAL,
+    by_label_and_sequence,
+    figure_lines,
+    mean_with_interval,
+    measure,
+    ratio_with_interval,
+    resample_weights,
+    statistics,
+    tumor_auc,
+    tumor_auc_by_sequence,
+)
 
 
 def answers(n=400, classes=4, seed=0, decimals=2):
@@ -56,8 +65,6 @@ def test_every_figure_equals_that_of_scikit_learn():
 
 def test_weighted_resamples_equal_measuring_the_repeated_images():
     """The bootstrap's weights against what they stand for: the images written out as often as their group was drawn."""
-    from training.evaluation.metrics import statistics
-
     probabilities, labels, groups = answers(n=80)
     weights = resample_weights(np.array(groups, dtype=object), resamples=3, seed=1)
     by_weight = statistics(probabilities, labels, 0.5, weights)
@@ -98,25 +105,11 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.90 <= covered / 200 <= 0.98
 
 
-def test_same_seed_same_intervals_and_another_seed_others():
-    once, twice, other = (figures(*answers(), seed=seed) for seed in (3, 3, 4))
-    assert once == twice
-    assert (
-        once["accuracy"]["low"] != other["accuracy"]["low"] and once["accuracy"]["value"] == other["accuracy"]["value"]
-    )
-
-
-def test_every_interval_holds_its_value():
-    report = figures(*answers(n=40))
-
-    def check(node):
-        if isinstance(node, dict) and "low" in node:
-            assert node["value"] is None or node["low"] <= node["value"] <= node["high"]
-        elif isinstance(node, dict):
-            for child in node.values():
-                check(child)
-
-    check(report)
+def test_same_seed_same_intervals_and_another_seed_others_and_each_holds_its_value():
+    once, twice, other = (figures(*answers(n=40), seed=seed) for seed in (3, 3, 4))
+    assert once == twice and once["brier"]["low"] != other["brier"]["low"]
+    for name in ("ece", "accuracy", "brier", "auc_tumor"):
+        assert once[name]["low"] <= once[name]["value"] <= once[name]["high"]
 
 
 def test_tumors_of_unknown_type_count_for_tumor_against_none_only():
@@ -210,11 +203,23 @@ def test_named_right_at_the_operating_point_is_the_likeliest_type_of_a_tumor_tha
     assert unknown == {}, "nothing to tell apart"
 
 
-def test_thousand_resamples_of_a_whole_test_split_are_quick():
-    probabilities, labels, groups = answers(n=800)
-    start = time.perf_counter()
-    measure(probabilities, labels, groups, sources=["a", "b"] * 400)
-    assert time.perf_counter() - start < 10
+def test_ratios_and_areas_alone_equal_those_of_the_whole_report():
+    probabilities, labels, groups = answers(n=80)
+    report = figures(probabilities, labels, groups)
+    assert tumor_auc(probabilities, labels, groups, resamples=50) == report["auc_tumor"]
+    tumor, detected = labels != NO_TUMOR, probabilities[:, NO_TUMOR] <= 0.5
+    ratio = ratio_with_interval(1.0 * (tumor & detected), 1.0 * tumor, groups, resamples=50)
+    assert ratio == pytest.approx(report["sensitivity_tumor"])
+    assert mean_with_interval(np.zeros(0), []) == dict.fromkeys(("value", "low", "high")) | {"n": 0, "n_groups": 0}
+
+
+def test_every_figure_that_is_known_has_a_line():
+    report = figures(*answers(n=80))
+    lines = list(figure_lines({"here": report}))
+    assert any(line.split()[:3] == ["here", "recall", "glioma"] for line in lines)
+    [line] = [line for line in lines if " brier " in line]
+    assert line.split()[2] == f"{report['brier']['value']:.3f}"
+    assert list(figure_lines({"nothing": dict.fromkeys(("value", "low", "high"))})) == []
 
 
 def test_wrong_input_is_named():

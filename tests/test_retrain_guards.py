@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.bootstrap import ratio
+from training.evaluation.metrics import ratio
 from training.guards import HARM_BELIEVED, MIN_GROUPS, TITLES, TOLERANCE, Side, compare, judge, verdict
 
 

@@ -23,7 +23,7 @@ from model import CLASSES, NO_TUMOR
 from model.classifier import TumorClassifier
 
 from .data.frames import Dataset, Frames, load_frames
-from .evaluation.bootstrap import figure, ratio, resample_weights
+from .evaluation.metrics import figure, ratio, resample_weights
 from .evaluation.evaluate import statuses
 from .evaluation.metrics import statistics
 from .losses import PARTIAL

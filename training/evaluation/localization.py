@@ -1,16 +1,16 @@
 """Where the evidence map looks, measured against boxes drawn by people and against the masks of drawn heads.
 
-    python -m training.evaluation.localization --weights model/weights --out runs/phantoms.json      # on heads never trained on
+    python -m training.evaluation.localization --weights model/weights --out runs/phantoms.json
 
+The command measures heads that were drawn for this alone, though by the code that draws training images, too.
 The map of a tumor type holds shares of that type's evidence, none of them negative, which sum to 1 over its cells.
-Measured is the map that the page shows, the likeliest tumor type's: for an image named right, that of its own type. The
+Measured is the map that the page shows, the likeliest tumor type's: with the correct class, that of its own type. The
 peak is the brightest point of the map as the page draws it, smoothly enlarged, which is finer than a cell; the share
 inside counts each cell by how much of it the lesion covers.
 Source: the pointing game, Zhang et al. 2016, arXiv:1608.00507, which allows a tolerance as well.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,21 +19,17 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import maximum_filter
 
-from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
+from model import CLASSES, NO_TUMOR
 from model.classifier import TumorClassifier
 from model.preprocess import Window, frame
 
 from ..data.phantoms import FIRST_SEED, draw_phantom
 from ..losses import PARTIAL
-from .bootstrap import mean_with_interval
-from .markdown import NOT_MEASURED, figure, sizes, table
+from .metrics import mean_with_interval, write_report
 
 LABELS = {**{name: k for k, name in enumerate(CLASSES[:NO_TUMOR])}, "tumor": PARTIAL}  # that can have a lesion
 PHANTOMS = 100  # drawn heads of each tumor type
 FIRST_PHANTOM = FIRST_SEED // 2  # training sets draw seeds from FIRST_SEED on, the examples are of a few small ones
-OF_DRAWN = (
-    "These heads were drawn for this alone, but by the code that draws training images as well: they are no strangers."
-)
 
 
 def box_masks(boxes: np.ndarray, size: int) -> np.ndarray:
@@ -106,7 +102,7 @@ def peak(share: np.ndarray, fine: int) -> tuple[int, int]:
     return divmod(int(np.asarray(smooth).argmax()), width * fine)
 
 
-def on_phantoms(classifier: TumorClassifier, per_type: int = PHANTOMS) -> dict:
+def on_phantoms(classifier: TumorClassifier, per_type: int) -> dict:
     """`evidence_figures` against the masks of drawn heads, `per_type` of each tumor type, none of them trained on."""
     size, margin = classifier.config["size"], classifier.config["margin"]
     drawn = [draw_phantom(name, FIRST_PHANTOM + k) for name in CLASSES[:NO_TUMOR] for k in range(per_type)]
@@ -126,50 +122,15 @@ def in_frame(mask: np.ndarray, window: Window, size: int) -> np.ndarray:
     return np.asarray(square.resize((size, size), Image.Resampling.NEAREST))
 
 
-def markdown(result: dict, images: str = "drawn tumors", lesion: str = "drawn tumor", caveat: str = OF_DRAWN) -> str:
-    """The figures as a table and a paragraph; `images` names what was measured, `lesion` what the peak should meet."""
-    if not result:
-        return f"Whether the evidence map finds the tumor ({images}): {NOT_MEASURED}."
-    rows = []
-    for kind, words in (("named_right", "named right"), ("all_answers", "whatever was answered")):
-        for name, row in result[kind].items():
-            what = {"all": "all", "tumor": "type unknown"}.get(name) or DISPLAY_NAMES[name]
-            figures = (figure(row[key]) for key in ("peak_inside", "peak_near", "share_inside"))
-            rows.append([f"{words}: {what}", sizes(row["peak_inside"]), *figures, f"{row['even']['value']:.3f}"])
-    head = [
-        f"evidence map, {images}",
-        "images (groups)",
-        f"peak inside the {lesion}",
-        "inside, or at most one cell beside it",
-        "share of the evidence inside",
-        "the same, were the map even",
-    ]
-    elsewhere = result["wrong_place"]
-    return (
-        table(head, rows)
-        + f"\n\nThe map has {result['cells']} x {result['cells']} cells, and many tumors are no wider than one or two. "
-        f"The peak lies elsewhere, not even one cell beside the {lesion}, in {figure(elsewhere['right'])} of the right "
-        f"answers and in {figure(elsewhere['wrong'])} of the wrong ones: {figure(elsewhere['wrong_type'])} where "
-        f"another tumor was named, {figure(elsewhere['missed'])} where no tumor was named.{caveat and ' ' + caveat}"
-    )
-
-
 def main(arguments: list[str] | None = None) -> int:
+    """The command line: 0, or 2 with a message where the weights cannot be used."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluation.localization", description=__doc__.split("\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--weights", type=Path, required=True, help="folder with model.safetensors and config.json")
+    parser.add_argument("--weights", type=Path, required=True, help="weights folder")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args(arguments)
-    try:
-        result = on_phantoms(TumorClassifier.from_folder(options.weights))
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(markdown(result))
-    return 0
+    return write_report(lambda: on_phantoms(TumorClassifier.from_folder(options.weights), PHANTOMS), options.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Figures and tables as Markdown, the same in the card, the README and the reports of the commands."""
-
-from collections.abc import Sequence
+"""Figures as Markdown, the same in the card and the README."""
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"  # the set cannot tell
@@ -19,11 +17,6 @@ def share(measured: dict | None) -> str:
 def sizes(part: dict | None) -> str:
     """What a figure rests on, as "1,402 (621 groups)", from `n` and `n_groups`."""
     return f"{part['n']:,} ({part['n_groups']:,} groups)" if part else NOT_MEASURED
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are strings already."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
 
 
 def _with_interval(measured, spelled, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""Draw marks on slices, fit what tells them from tissue, and measure what they do to the answers.
+"""Annotations drawn on slices: draw some, fit what separates them from tissue, measure what they do to the answers.
 
     python -m training.evaluation.marks --data ../shared/data/pool --volumes ../shared/data/healthy_heads --fit
     python -m training.evaluation.marks --data ../shared/data/pool --split val
@@ -29,14 +29,16 @@ from ..data.frames import read_dataset
 from ..data.phantoms import draw_phantom, draw_volume
 
 SHAPES = ("ellipse", "arrow", "rectangle", "letters", "cross", "ruler", "freehand")
-COLORS = {"white": (255, 255, 255), "outlined": (255, 255, 255), "red": (255, 0, 0), "yellow": (255, 255, 0)}
-COLORS |= {"green": (0, 255, 0)}
+WHITE = (255, 255, 255)
+COLORS = {"white": WHITE, "outlined": WHITE, "red": (255, 0, 0), "yellow": (255, 255, 0), "green": (0, 255, 0)}
 SIDES = (256, 320, 512, 768, 1024)  # pixels of the longer side, to which a slice is enlarged before it is drawn on
 FINE = 4  # an antialiased mark is drawn so many times larger
 FALSE_ALARMS = 0.001  # of the ordinary slices of a fit are called drawn on
 NEURONS = 32
 PHANTOMS = 250
 EVERY = 6  # slices of a volume
+# Of slices with a mark; before and after: without and with the rule that calls such slices doubtful.
+COUNTED = ("drawn", "found", "changed_before", "changed_after", "normals", "to_tumor_before", "to_tumor_after")
 
 
 def draw(
@@ -54,9 +56,8 @@ def draw(
         as fractions of the sides; what is not given is drawn by lot, as are size, antialiasing, dashes, and JPEG.
     Returns: the picture, and float32 (H, W), what share of each pixel the mark covers.
     """
-    scale = side / max(image.shape)
-    height, width = (round(length * scale) for length in image.shape)
-    gray = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+    gray = _enlarged(image, side)
+    height, width = gray.shape
     color, shape = color or str(rng.choice(list(COLORS))), shape or str(rng.choice(SHAPES))
     thick, reach = thick or int(rng.integers(1, 6)), side * rng.uniform(0.05, 0.2)
     top, left, half_height, half_width = marks.head_ellipse(gray)
@@ -146,19 +147,11 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
     samples = np.concatenate((*plain, *drawn))
     labels = np.arange(len(samples)) >= sum(map(len, plain))
     mean, scale = samples.mean(0), samples.std(0)
-    net = MLPClassifier(
-        NEURONS, activation="tanh", learning_rate_init=3e-3, batch_size=512, max_iter=60, random_state=0
-    )
-    net.fit((samples - mean) / scale, labels)
+    rules = {"activation": "tanh", "learning_rate_init": 3e-3, "batch_size": 512, "max_iter": 60, "random_state": 0}
+    net = MLPClassifier(NEURONS, **rules).fit((samples - mean) / scale, labels)
     (inner, outer), (inner_bias, bias) = net.coefs_, net.intercepts_
-    parts = {
-        "mean": mean,
-        "scale": scale,
-        "inner": inner,
-        "inner_bias": inner_bias,
-        "outer": outer[:, 0],
-        "bias": bias[0],
-    }
+    parts = {"mean": mean, "scale": scale, "inner": inner, "inner_bias": inner_bias}
+    parts |= {"outer": outer[:, 0], "bias": bias[0]}
     highest = [marks.score(found, **parts).max(initial=-99) for found in plain]
     parts["bias"] = bias[0] - max(0, np.quantile(highest, 1 - FALSE_ALARMS))
     return {name: np.round(values, 4).tolist() for name, values in parts.items()}
@@ -195,32 +188,30 @@ def measure(classifier: TumorClassifier, slices: list[np.ndarray], outside: bool
     plain = classifier.predict(slices)
     alarms = [i for i, made in enumerate(plain) if marks.DRAWN_ON in made.about_slice]
     kept = [i for i, made in enumerate(plain) if made.status == "accepted"]
-    report = {"slices": len(slices), "false_alarms": len(alarms), "accepted": len(kept), "alarms": alarms}
-    counts = {"drawn": 0, "found": 0, "changed_before": 0, "changed_after": 0, "normals": 0, "to_tumor_before": 0}
-    counts |= {"to_tumor_after": 0}
+    counts = dict.fromkeys(COUNTED, 0)
     for i in kept:
         at = rng.choice((0.06, 0.94), 2) if outside else None
         side = max(slices[i].shape) if rng.random() < 0.4 else int(rng.choice(SIDES))
         picture, _ = draw(slices[i], rng, side, shape="letters" if outside else "", at=at)
         (made,) = classifier.predict([np.asarray(Image.fromarray(picture).convert("L"))])
         by_lines, other = marks.DRAWN_ON in made.about_slice, made.about_slice.replace(marks.DRAWN_ON, "").strip()
-        found = by_lines or marks.has_color(picture)
+        found, normal = by_lines or marks.has_color(picture), plain[i].label == "notumor"
         changed = made.label != plain[i].label and made.status != "refused" and not other and not made.about_answer
-        to_tumor = changed and plain[i].label == "notumor"
-        values = (
-            1,
+        row = (
+            True,
             found,
             changed,
             changed and not found,
-            plain[i].label == "notumor",
-            to_tumor,
-            to_tumor and not found,
+            normal,
+            changed and normal,
+            changed and normal and not found,
         )
-        counts = {name: count + int(value) for (name, count), value in zip(counts.items(), values, strict=True)}
-    return report | counts
+        counts = {name: counts[name] + int(value) for name, value in zip(COUNTED, row, strict=True)}
+    return {"slices": len(slices), "false_alarms": len(alarms), "accepted": len(kept), "alarms": alarms} | counts
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluation.marks", description=__doc__.split("\n")[0], allow_abbrev=False
     )

@@ -1,29 +1,87 @@
 """Probabilities and labels -> the figures of the report, each with its 95 % interval over groups.
 
-Every statistic is written once, over a (resamples, images) array of weights as `training.evaluation.bootstrap` draws them (calling
-scikit-learn 1,000 times would take half a minute). Each one equals scikit-learn's; `tests/test_metrics.py` holds them
-together. How sure the answers are is measured in training/evaluation/certainty.py, where they look in training/evaluation/localization.py.
+Images of one patient resemble each other, so *groups* are resampled, never images. A resample is a weight for each
+image: how often its group was drawn. Every statistic is written once, over rows of weights (resamples, images): a row
+of ones gives its value, 1,000 random rows its interval, in a fraction of a second. Each equals scikit-learn's, which
+tests/test_metrics.py checks. How sure the answers are is measured in certainty.py, where they look in localization.py.
 
 Rules:
-- Four classes: the answer is the most probable class. Images labelled "tumor" (type unknown) take no part.
-- Tumor against none: a tumor is seen when P(tumor) = 1 - P(notumor) >= `threshold`. At 0.5 this is not quite "the most
-  probable class is a tumor": 0.3 glioma + 0.3 meningioma + 0.4 notumor is a tumor seen, its type in doubt. A doctor who
-  gets 60 % for "tumor" would say so too, and an operating point can move the threshold without touching the classes.
+- Four classes: the answer is the most probable class. Images labeled "tumor" (type unknown) take no part.
+- Tumor against none: a tumor is detected when P(tumor) = 1 - P(notumor) >= `threshold`. At 0.5 this is not quite "the
+  most probable class is a tumor": 0.3 glioma + 0.3 meningioma + 0.4 notumor is a detected tumor, its type in doubt. An
+  operating point can move the threshold without touching the classes.
 - A class that the test set does not hold has no figure (null), and a macro average is over the classes that it holds.
 """
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from model import CLASSES, NO_TUMOR
 
 from ..losses import PARTIAL
-from .bootstrap import RESAMPLES, figure, mean_with_interval, ratio, resample_weights
 
+RESAMPLES = 1000
 ECE_BINS = 15
 EVEN_CHANCE = 0.5  # the threshold on P(tumor) of whatever comes without an operating point
 SUMMARY = ("accuracy", "sensitivity_tumor", "specificity_tumor", "auc_tumor")  # what by_source and by_sequence hold
+
+
+# ---- the group bootstrap
+
+
+def resample_weights(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """float64 (resamples, N): how often each image's group was drawn; as many draws as groups, with replacement."""
+    names, group_of = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    return draws[:, group_of].astype(np.float64)
+
+
+def figure(value: float, spread: np.ndarray) -> dict[str, float | None]:
+    """{value, low, high} with the 2.5th and 97.5th percentile of the resamples in which the figure is defined.
+
+    The interval is widened to hold the value: resampling inflates a calibration error, so its bare percentiles may not.
+    """
+    spread = spread[np.isfinite(spread)]
+    if not np.isfinite(value) or not len(spread):
+        return {"value": None, "low": None, "high": None}
+    low, high = np.percentile(spread, (2.5, 97.5))
+    return {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where the whole is nothing."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+
+
+def mean_with_interval(
+    values: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, int | float | None]:
+    """Mean over images of `values` (N,), for bool the share of True: {n, n_groups, value, low, high}."""
+    values = np.asarray(values, dtype=float)
+    return sizes(groups) | ratio_with_interval(values, np.ones(len(values)), groups, resamples, seed)
+
+
+def ratio_with_interval(
+    parts: np.ndarray, wholes: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, float | None]:
+    """Sum of `parts` over sum of `wholes`, both (N,) over images: {value, low, high}."""
+    if not len(parts):
+        return figure(np.nan, np.zeros(0))
+    weights = np.vstack((np.ones(len(parts)), resample_weights(groups, resamples, seed)))
+    ratios = ratio(weights @ parts, weights @ wholes)
+    return figure(ratios[0], ratios[1:])
+
+
+def sizes(groups: Sequence[str]) -> dict[str, int]:
+    """{n, n_groups}: how many images and groups a figure rests on."""
+    return {"n": len(groups), "n_groups": len(set(groups))}
+
+
+# ---- reports
 
 
 def measure(
@@ -46,36 +104,45 @@ def measure(
     Raises: ValueError for no images, lengths that differ, a label or probability out of range.
     """
     probabilities, labels, groups = _checked(probabilities, labels, groups)
-    figures = _with_intervals(probabilities, labels, groups, threshold, resamples, seed)
 
-    def parts(names: Sequence[str] | None) -> dict:
+    def figures(part: np.ndarray) -> dict:
+        values = statistics(probabilities[part], labels[part], threshold, np.ones((1, part.sum())))
+        weights = resample_weights(groups[part], resamples, seed)
+        spread = statistics(probabilities[part], labels[part], threshold, weights)
+        return _sizes(labels[part], groups[part]) | {
+            name: figure(value[0], spread[name])
+            if value.ndim == 1
+            else {c: figure(value[0, k], spread[name][:, k]) for k, c in enumerate(CLASSES)}
+            for name, value in values.items()
+        }
+
+    def by(names: Sequence[str] | None) -> dict:
         """The summary for each source or sequence; empty where none is known."""
         names = np.array([name or "unknown" for name in names or ()], dtype=object)
-        if set(names) <= {"unknown"}:
-            return {}
-        summaries = {}
-        for name in sorted(set(names)):
-            part = names == name
-            part_of = probabilities[part], labels[part], groups[part]
-            figures = _with_intervals(*part_of, threshold, resamples, seed)
-            summaries[name] = _sizes(labels[part], groups[part]) | {key: figures[key] for key in SUMMARY}
-        return summaries
+        known = sorted(set(names)) if set(names) - {"unknown"} else []
+        found = {name: figures(names == name) for name in known}
+        return {n: {key: part[key] for key in (*_sizes(labels, groups), *SUMMARY)} for n, part in found.items()}
 
+    full = labels != PARTIAL
+    cell = labels[full] * len(CLASSES) + probabilities[full].argmax(1)
+    confusion = np.bincount(cell, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), len(CLASSES))
     return {
-        **_sizes(labels, groups),
         "threshold": threshold,
-        **figures,
-        "confusion": {"classes": list(CLASSES), "counts": confusion_counts(probabilities, labels).tolist()},
-        "by_source": parts(sources),
-        "by_sequence": parts(sequences),
+        **figures(np.ones(len(labels), dtype=bool)),
+        "confusion": {"classes": list(CLASSES), "counts": confusion.tolist()},  # rows: true, columns: most probable
+        "by_source": by(sources),
+        "by_sequence": by(sequences),
     }
 
 
-def confusion_counts(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(4, 4) int: images by true class (row) and most probable class (column); tumors of unknown type left out."""
-    full = labels != PARTIAL
-    cell = labels[full] * len(CLASSES) + probabilities[full].argmax(1)
-    return np.bincount(cell, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), len(CLASSES))
+def tumor_auc(
+    probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, float | None]:
+    """The "auc_tumor" of `measure` alone, {value, low, high}; None in all three without tumors or without normals."""
+    scores, tumor = -probabilities[:, NO_TUMOR], labels != NO_TUMOR
+    weights = np.vstack((np.ones(len(labels)), resample_weights(groups, resamples, seed)))
+    areas = _auc(scores, tumor, weights)
+    return figure(areas[0], areas[1:])
 
 
 def tumor_auc_by_sequence(
@@ -95,9 +162,43 @@ def tumor_auc_by_sequence(
     areas = {}
     for sequence in sorted(set(sequences[~normal]) - {""}):
         part = normal | (sequences == sequence)
-        figures = _with_intervals(probabilities[part], labels[part], groups[part], 0.5, resamples, seed)
-        areas[sequence] = _sizes(labels[part], groups[part]) | figures["auc_tumor"]
+        area = tumor_auc(probabilities[part], labels[part], groups[part], resamples, seed)
+        areas[sequence] = _sizes(labels[part], groups[part]) | area
     return areas
+
+
+def tumor_types(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict | None:
+    """How well the types are told apart where a tumor of known type is sure to be there: chance is a third.
+
+    The answer is the most probable of the tumor types, however probable "no tumor" is. Images without a tumor and
+    tumors of unknown type take no part.
+
+    Args: as for `measure`. Returns: {n, n_groups, accuracy, balanced_accuracy, macro_f1, probability, recall}
+    with {value, low, high} each, in `recall` one for each type; None if there is no such image. `probability` is what
+    the right type is given among the types, on average, each type counting the same: a third for whatever constant
+    answer, while the most probable type may be right more often by differences of a hair.
+    """
+    typed = labels < NO_TUMOR
+    if not typed.any():
+        return None
+    among_types = probabilities[typed].copy()
+    among_types[:, NO_TUMOR] = 0
+    among_types /= np.maximum(among_types.sum(1, keepdims=True), 1e-300)
+    answers = among_types, labels[typed], np.asarray(groups, dtype=object)[typed]
+    report = measure(*answers)
+    return {name: report[name] for name in ("n", "n_groups", "accuracy", "balanced_accuracy", "macro_f1")} | {
+        "probability": given_to_truth(*answers),
+        "recall": {name: report["recall"][name] for name in CLASSES[:NO_TUMOR]},
+    }
+
+
+def given_to_truth(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict[str, float | None]:
+    """Probability of the right class, mean over the images of a class, then over the classes there are."""
+    given = probabilities[np.arange(len(labels)), labels]
+    is_class = np.array([labels == label for label in np.unique(labels)], dtype=float).T
+    weights = np.vstack((np.ones(len(labels)), resample_weights(groups)))
+    means = ratio((weights * given) @ is_class, weights @ is_class).mean(axis=1)
+    return figure(means[0], means[1:])
 
 
 def by_label_and_sequence(
@@ -109,29 +210,54 @@ def by_label_and_sequence(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict:
-    """At the operating point, images of each label and sequence: how many are seen as a tumor, how many named right.
+    """For images of each label and sequence, at the operating point: how many are detected, how many correctly classed.
 
-    Named right: a tumor is seen and the likeliest of the three types is its own; for a normal, no tumor is seen.
-    Returns: {label: {sequence, and "all": {seen, named}}}, each {n, n_groups, value, low, high}; "named" is missing for
-    tumors of unknown type. Empty where no sequence is known.
+    Correct class: a tumor is detected and the likeliest of the three types is its own; for a normal, none is detected.
+    Returns: {label: {sequence, and "all": {seen, named}}}, each {n, n_groups, value, low, high}: "seen" is detected,
+    "named" correct class, missing for tumors of unknown type. Empty where no sequence is known.
     """
     probabilities, labels, groups = _checked(probabilities, labels, groups)
     sequences = np.asarray(sequences, dtype=object)
     known = sorted(set(sequences) - {""})
-    seen = 1 - probabilities[:, NO_TUMOR] >= threshold
-    named = np.where(labels == NO_TUMOR, ~seen, seen & (probabilities[:, :NO_TUMOR].argmax(1) == labels))
+    detected = 1 - probabilities[:, NO_TUMOR] >= threshold
+    correct = np.where(labels == NO_TUMOR, ~detected, detected & (probabilities[:, :NO_TUMOR].argmax(1) == labels))
     table = {}
-    for k, name in enumerate((*CLASSES, "tumor")):
+    for k, name in enumerate((*CLASSES, "tumor") if known else ()):
         parts = {sequence: (labels == k) & (sequences == sequence) for sequence in known} | {"all": labels == k}
-        answers = {"seen": seen} if k == PARTIAL else {"seen": seen, "named": named}
-        table[name] = {
-            sequence: {
-                what: mean_with_interval(hit[part], groups[part], resamples, seed) for what, hit in answers.items()
-            }
-            for sequence, part in parts.items()
-            if known and part.any()
-        }
-    return {name: row for name, row in table.items() if row}
+        answers = {"seen": detected} if k == PARTIAL else {"seen": detected, "named": correct}
+
+        def shares(part: np.ndarray, answers: dict[str, np.ndarray] = answers) -> dict:
+            return {key: mean_with_interval(hit[part], groups[part], resamples, seed) for key, hit in answers.items()}
+
+        if parts["all"].any():
+            table[name] = {sequence: shares(part) for sequence, part in parts.items() if part.any()}
+    return table
+
+
+def figure_lines(report: dict, path: str = "") -> Iterator[str]:
+    """The figures of a report as lines of text: where each stands in it, its value and its interval."""
+    for key, part in report.items():
+        name = f"{path}{key}"
+        if isinstance(part, dict) and "value" in part:
+            if part["value"] is not None:
+                yield f"  {name:40} {part['value']:.3f}  ({part['low']:.3f} to {part['high']:.3f})"
+        elif isinstance(part, dict):
+            yield from figure_lines(part, f"{name} ")
+        elif isinstance(part, float):
+            yield f"  {name:40} {part:.3f}"
+
+
+def write_report(work: Callable[[], dict], out: Path, lines: Callable[[dict], Iterable[str]] = figure_lines) -> int:
+    """Write the report that `work` returns to `out` and print its `lines`; exit code 0, or 2 with a message."""
+    try:
+        report = work()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    except (OSError, FloatingPointError, KeyError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(*lines(report), sep="\n")
+    return 0
 
 
 def _checked(probabilities, labels, groups) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -152,19 +278,10 @@ def _checked(probabilities, labels, groups) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _sizes(labels: np.ndarray, groups: np.ndarray) -> dict[str, int]:
-    """How much a figure rests on."""
-    return {"n": len(labels), "n_groups": len(set(groups)), "n_type_unknown": int((labels == PARTIAL).sum())}
+    return sizes(groups) | {"n_type_unknown": int((labels == PARTIAL).sum())}
 
 
-def _with_intervals(probabilities, labels, groups, threshold: float, resamples: int, seed: int) -> dict:
-    values = statistics(probabilities, labels, threshold, np.ones((1, len(labels))))
-    spread = statistics(probabilities, labels, threshold, resample_weights(groups, resamples, seed))
-    return {
-        name: figure(value[0], spread[name])
-        if value.ndim == 1
-        else {c: figure(value[0, k], spread[name][:, k]) for k, c in enumerate(CLASSES)}
-        for name, value in values.items()
-    }
+# ---- statistics, over rows of weights
 
 
 def statistics(
@@ -181,11 +298,12 @@ def statistics(
     recall = ratio(hits, actual)
     false_alarms = answered - hits
 
-    tumor, seen = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= threshold
-    seen_tumors, missed_tumors = weights @ (seen & tumor), weights @ (~seen & tumor)
-    seen_normals, spared_normals = weights @ (seen & ~tumor), weights @ (~seen & ~tumor)
-    sensitivity = ratio(seen_tumors, seen_tumors + missed_tumors)
-    specificity = ratio(spared_normals, seen_normals + spared_normals)
+    tumor, detected = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= threshold
+    true_positives, false_positives = weights @ (detected & tumor), weights @ (detected & ~tumor)
+    tumors, normals = weights @ tumor, weights @ ~tumor
+    sensitivity = ratio(true_positives, tumors)
+    specificity = ratio(normals - false_positives, normals)
+    f2_tumor = _f_score(true_positives, true_positives + false_positives, tumors, beta=2)
 
     squared_error = ((answers - np.eye(len(CLASSES))[truth]) ** 2).sum(1)
     areas = [_auc(answers[:, k], truth == k, full_weights) for k in range(len(CLASSES))]
@@ -194,11 +312,7 @@ def statistics(
         "balanced_accuracy": _mean(recall),
         "macro_f1": _mean(np.where(present, _f_score(hits, answered, actual, beta=1), np.nan)),
         "f2_macro": _mean(np.where(present, _f_score(hits, answered, actual, beta=2), np.nan)),
-        "f2_tumor": np.where(
-            np.isnan(sensitivity),  # no tumor, nothing to find
-            np.nan,
-            _f_score(seen_tumors, seen_tumors + seen_normals, seen_tumors + missed_tumors, beta=2),
-        ),
+        "f2_tumor": np.where(tumors > 0, f2_tumor, np.nan),  # no tumor, nothing to find
         "sensitivity_tumor": sensitivity,
         "specificity_tumor": specificity,
         "false_positive_rate": 1 - specificity,

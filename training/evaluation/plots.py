@@ -1,4 +1,4 @@
-"""Measurements -> PNG files in one quiet style: large type, colors that all can tell apart, under 100 kB each."""
+"""Measurements -> PNG files in one quiet style: large type, colors that all can tell apart, under 100 kB a plot."""
 
 import io
 import textwrap
@@ -18,29 +18,18 @@ from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 from ..validate import score as score_of
 from .metrics import ECE_BINS, PARTIAL, confidence_gap
 
-INK, FAINT, GRID = "#1f2933", "#6b7785", "#e4e7eb"
+INK, FAINT, PALE = "#1f2933", "#6b7785", "#9cc3dd"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#6b7785")  # of CLASSES; blue, vermilion, green after Okabe and Ito (2008)
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-")  # so that the classes can be told apart without color, too
-MAIN, SECOND = COLORS[0], COLORS[1]
+MAIN, SECOND, THIRD = COLORS[:3]
 DOTS_PER_INCH = 120
-STYLE = {
-    "font.size": 13,
-    "axes.titlesize": 14,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 12,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.9,
-    "legend.frameon": False,
-    "legend.fontsize": 12,
-    "lines.linewidth": 2.4,
+PERCENT = PercentFormatter(1, decimals=0)
+COLUMNS = 6  # of the sheet of answers
+STYLE = {"font.size": 13, "axes.titlesize": 14, "axes.titleweight": "bold", "axes.titlelocation": "left"}
+STYLE |= {"axes.edgecolor": FAINT, "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False}
+STYLE |= {"axes.axisbelow": True, "axes.grid": True, "grid.color": "#e4e7eb", "grid.linewidth": 0.9}
+STYLE |= {"legend.frameon": False, "legend.fontsize": 12, "lines.linewidth": 2.4, "axes.labelcolor": INK}
+STYLE |= {
     "text.color": INK,
     "xtick.color": FAINT,
     "ytick.color": FAINT,
@@ -61,63 +50,62 @@ def _figure(file: Path, width: float, height: float) -> Iterator[Figure]:
     colors.save(file, "PNG", optimize=True)  # a palette: a third of the bytes
 
 
+def _title(axes, title: str, subtitle: str = "") -> None:
+    """A heading, and below it in faint type what was measured."""
+    lines = textwrap.wrap(subtitle, 62)
+    axes.set_title(title, pad=12 + 15 * len(lines))
+    place = {"xycoords": "axes fraction", "xytext": (0, 7), "textcoords": "offset points", "va": "bottom"}
+    axes.annotate("\n".join(lines), (0, 1), color=FAINT, fontsize=11, **place)
+
+
 def plot_history(epochs: Sequence[dict], file: Path) -> None:
     """Loss, and accuracy with macro-F1, against epochs; the epoch whose weights were kept is marked.
 
     `epochs`: one dictionary for each, with `epoch`, `train_loss`, `val_loss`, `val_accuracy`, `val_macro_f1`.
     """
-    number = [line["epoch"] for line in epochs]
-    best = max(epochs, key=score_of)
+    number, best = [line["epoch"] for line in epochs], max(epochs, key=score_of)
+    dashed, solid = {"linestyle": (0, (4, 1.5))}, {"color": MAIN}
     with _figure(file, 9.5, 4.2) as figure:
         loss, score = figure.subplots(1, 2)
-        _title(loss, "Loss", "")
-        loss.plot(
-            number, [line["train_loss"] for line in epochs], color=SECOND, linestyle=(0, (4, 1.5)), label="training"
-        )
-        loss.plot(number, [line["val_loss"] for line in epochs], color=MAIN, label="validation")
-        loss.set_ylim(bottom=0)
-        loss.legend()
-        _title(
-            score,
-            "Validation score",
-            f"macro-F1 {best['val_macro_f1']:.3f} after epoch {best['epoch']}, which was kept",
-        )
-        accuracies = [line["val_accuracy"] for line in epochs]
-        score.plot(number, accuracies, color=COLORS[2], linestyle=(0, (4, 1.5)), label="accuracy")
-        score.plot(number, [line["val_macro_f1"] for line in epochs], color=MAIN, label="macro-F1")
+        for axes, key, label, line in (
+            (loss, "train_loss", "training", dashed | {"color": SECOND}),
+            (loss, "val_loss", "validation", solid),
+            (score, "val_accuracy", "accuracy", dashed | {"color": THIRD}),
+            (score, "val_macro_f1", "macro-F1", solid),
+        ):
+            axes.plot(number, [epoch[key] for epoch in epochs], label=label, **line)
         score.plot(best["epoch"], best["val_macro_f1"], "o", color=MAIN, markersize=9, markeredgecolor="white")
-        score.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        kept = f"macro-F1 {best['val_macro_f1']:.3f} after epoch {best['epoch']}, which was kept"
+        _title(loss, "Loss")
+        _title(score, "Validation score", kept)
+        loss.set_ylim(bottom=0)
         score.set_ylim(top=1)
-        score.legend(loc="lower right")
-        for axes in (loss, score):
-            axes.set_xlabel("epoch")
-            axes.set_xlim(0, max(number) + 0.5)
+        score.yaxis.set_major_formatter(PERCENT)
+        for axes, corner in ((loss, "best"), (score, "lower right")):
+            axes.legend(loc=corner)
+            axes.set(xlabel="epoch", xlim=(0, max(number) + 0.5))
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def plot_confusion(counts: np.ndarray, file: Path, subtitle: str = "") -> None:
-    """Truth against answer: image counts, and the share of each true class as shade and per cent. `counts`: (4, 4)."""
+    """True class against answer: image counts, and the share of each true class as shade and percent; (4, 4)."""
     counts = np.asarray(counts)
-    sums = counts.sum(1, keepdims=True)
-    shares = np.divide(counts, sums, out=np.zeros(counts.shape), where=sums > 0)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     names = ["no tumor" if name == CLASSES[NO_TUMOR] else name for name in CLASSES]
     with _figure(file, 6.2, 5.6) as figure:
         axes = figure.subplots()
-        _title(axes, "Truth and answer", subtitle)
+        _title(axes, "True class and answer", subtitle)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
         for row, column in np.ndindex(counts.shape):
             color = "white" if shares[row, column] > 0.55 else INK if counts[row, column] else "#a9b3be"
-            count = f"{counts[row, column]:,}"
-            axes.text(column, row - 0.09, count, ha="center", va="center", color=color, fontsize=17)
-            if sums[row, 0]:
-                share = f"{shares[row, column]:.1%}"
-                axes.text(column, row + 0.22, share, ha="center", va="center", color=color, fontsize=12)
-        axes.set_xticks(range(len(names)), names)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("most probable class")
-        axes.set_ylabel("true class")
-        axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
-        axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+            style = {"ha": "center", "va": "center", "color": color}
+            axes.text(column, row - 0.09, f"{counts[row, column]:,}", fontsize=17, **style)
+            if counts[row].any():
+                axes.text(column, row + 0.22, f"{shares[row, column]:.1%}", fontsize=12, **style)
+        axes.set(xlabel="most probable class", ylabel="true class")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks(range(len(names)), names)
+            axis.set_ticks(np.arange(len(names) - 1) + 0.5, minor=True)
         axes.grid(False)
         axes.grid(which="minor", color="white", linewidth=2)
         axes.tick_params(length=0, which="both")
@@ -141,7 +129,7 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, file: Path, report: 
         axes = figure.subplots()
         corner = axes.inset_axes((0.34, 0.44, 0.62, 0.46), xlim=(-0.004, 0.2), ylim=(0.8, 1.004))
         corner.set_visible((report["auc_tumor"]["value"] or 0) > 0.95)  # else the curves need the room
-        _title(axes, "How well tumors are told apart", subtitle)
+        _title(axes, "How well tumors are recognized", subtitle)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
         for scores, truth, name, line in curves:
             if 0 < truth.sum() < len(truth):
@@ -154,12 +142,10 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, file: Path, report: 
             axes.plot(*at, "o", label=f"here: P(tumor) ≥ {report['threshold']:.2f}", clip_on=False, **ring)
             corner.plot(*at, "o", **ring)
         axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
-        axes.set_xlabel("false alarms (1 - specificity)")
-        axes.set_ylabel("found (sensitivity)")
-        for part, step in ((axes, 0.25), (corner, 0.05)):
-            for axis in (part.xaxis, part.yaxis):
-                axis.set_major_locator(MultipleLocator(step))
-                axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set(xlabel="false positive rate (1 - specificity)", ylabel="true positive rate (sensitivity)")
+        for axis, step in ((axes.xaxis, 0.25), (axes.yaxis, 0.25), (corner.xaxis, 0.05), (corner.yaxis, 0.05)):
+            axis.set_major_locator(MultipleLocator(step))
+            axis.set_major_formatter(PERCENT)
         corner.tick_params(labelsize=10)
         corner.set_title("the corner, enlarged", fontsize=11, fontweight="normal", color=FAINT, pad=4)
         if axes.get_legend_handles_labels()[0]:
@@ -175,77 +161,55 @@ def plot_reliability(
     gap, bin_of = confidence_gap(probabilities, truth)
     counts = np.bincount(bin_of, minlength=ECE_BINS)
     filled = counts > 0
-    confidence = np.bincount(bin_of, probabilities.max(1), ECE_BINS)[filled] / counts[filled]
-    right = confidence + np.bincount(bin_of, gap, ECE_BINS)[filled] / counts[filled]
-    error = np.sqrt(
-        (right * (1 - right)).clip(0) / counts[filled]
-    )  # of one standard deviation, images taken as independent
+    confidence, gap = (
+        np.bincount(bin_of, values, ECE_BINS)[filled] / counts[filled] for values in (probabilities.max(1), gap)
+    )
+    right = confidence + gap
+    error = np.sqrt((right * (1 - right)).clip(0) / counts[filled])  # one standard deviation, images independent
     with _figure(file, 6.2, 6.4) as figure:
         upper, lower = figure.subplots(2, 1, height_ratios=(3.4, 1), sharex=True)
         _title(upper, "Is 80% sure right 80% of the time?", subtitle)
-        upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":", label="perfectly honest")
-        upper.errorbar(
-            confidence, right, error, color=MAIN, ecolor="#9cc3dd", fmt="o-", markersize=7, label="this model"
-        )
-        upper.set(xlim=(0.2, 1.01), ylim=(0, 1.03))
-        upper.set_ylabel("right")
-        upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":", label="perfectly calibrated")
+        line = {"color": MAIN, "ecolor": PALE, "fmt": "o-", "markersize": 7, "label": "this model"}
+        upper.errorbar(confidence, right, error, **line)
+        upper.set(xlim=(0.2, 1.01), ylim=(0, 1.03), ylabel="right")
+        upper.yaxis.set_major_formatter(PERCENT)
         ece = report["ece"]
         title = f"calibration error {ece['value']:.3f}\n({ece['low']:.3f} to {ece['high']:.3f})"
         upper.legend(loc="lower right", title=title, alignment="left")
-        edges = np.arange(ECE_BINS) / ECE_BINS
-        lower.bar(edges, counts, 1 / ECE_BINS, align="edge", color="#9cc3dd", edgecolor="white")
-        lower.set_ylabel("images")
-        lower.set_xlabel("probability of the most probable class")
-        lower.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        lower.bar(np.arange(ECE_BINS) / ECE_BINS, counts, 1 / ECE_BINS, align="edge", color=PALE, edgecolor="white")
+        lower.set(xlabel="probability of the most probable class", ylabel="images")
+        lower.xaxis.set_major_formatter(PERCENT)
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
 def plot_predictions(frames: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, file: Path) -> None:
-    """A sheet of answers: surely right, surely wrong, and in doubt. It shows patients: never commit it.
+    """A sheet of answers: right ones, the surest wrong ones, the least sure. It shows patients: never commit it.
 
-    `frames` uint8 (N, S, S); `probabilities` (N, 4); `labels` (N,) index into CLASSES, or 4: right if a tumor is seen.
+    `frames` uint8 (N, S, S); `probabilities` (N, 4); `labels` (N,) index into CLASSES, or 4: right if a tumor is named.
     """
     answers, confidence = probabilities.argmax(1), probabilities.max(1)
     right = np.where(labels == PARTIAL, answers != NO_TUMOR, answers == labels)
-    by_confidence = np.argsort(-confidence, kind="stable")
-    columns = 6
-    rows = {
-        "right": _one_of_each(by_confidence[right[by_confidence]], labels, columns),
-        "wrong, the surest first": by_confidence[~right[by_confidence]][: 2 * columns],
-        "least sure": by_confidence[::-1][:columns],
-    }
-    lines = sum(max(1, -(-len(chosen) // columns)) for chosen in rows.values())
+    surest = np.argsort(-confidence, kind="stable")
+    wrong = surest[~right[surest]]
+    of_label = [surest[right[surest] & (labels[surest] == label)] for label in range(PARTIAL + 1)]
+    in_turns = [part[turn : turn + 1] for turn in range(COLUMNS) for part in of_label]
+    rows = [
+        ("right", np.concatenate(in_turns)[:COLUMNS]),
+        ("wrong, the surest", wrong[:COLUMNS]),
+        ("wrong, the next", wrong[COLUMNS : 2 * COLUMNS]),
+        ("least sure", surest[::-1][:COLUMNS]),
+    ]
+    rows = [(heading, chosen) for heading, chosen in rows if len(chosen)]
     names = [*(DISPLAY_NAMES[name] for name in CLASSES), "tumor"]
-    with _figure(file, 10.5, 2.35 * lines) as figure:
-        grid = figure.subplots(lines, columns, squeeze=False)
+    with _figure(file, 10.5, 2.35 * len(rows)) as figure:
+        grid = figure.subplots(len(rows), COLUMNS, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
-        line = 0
-        for heading, chosen in rows.items():
-            grid[line, 0].text(
-                -0.08, 0.5, heading, transform=grid[line, 0].transAxes, rotation=90, ha="right", va="center"
-            )
-            for place, k in enumerate(chosen):
-                axes = grid[line + place // columns, place % columns]
+        for line, (heading, chosen) in zip(grid, rows, strict=True):
+            line[0].text(-0.08, 0.5, heading, transform=line[0].transAxes, rotation=90, ha="right", va="center")
+            for axes, k in zip(line, chosen, strict=False):
                 axes.imshow(frames[k][::2, ::2], cmap="gray", vmin=0, vmax=255)
                 title = f"{names[answers[k]]} {confidence[k]:.0%}" + ("" if right[k] else f"\nis {names[labels[k]]}")
                 style = {"fontsize": 11, "fontweight": "normal", "pad": 4, "loc": "center"}
                 axes.set_title(title, color=INK if right[k] else SECOND, **style)
-            line += max(1, -(-len(chosen) // columns))
-
-
-def _one_of_each(indices: np.ndarray, labels: np.ndarray, count: int) -> list[int]:
-    """The first `count` of `indices`, the labels taking turns."""
-    turns = [indices[labels[indices] == label] for label in range(PARTIAL + 1)]
-    dealt = [queue[turn] for turn in range(count) for queue in turns if turn < len(queue)]
-    return dealt[:count]
-
-
-def _title(axes, title: str, subtitle: str) -> None:
-    """A heading, and below it in faint type what was measured."""
-    lines = textwrap.wrap(subtitle, 62)
-    axes.set_title(title, pad=12 + 15 * len(lines))
-    if lines:
-        place = {"xycoords": "axes fraction", "xytext": (0, 7), "textcoords": "offset points", "va": "bottom"}
-        axes.annotate("\n".join(lines), (0, 1), color=FAINT, fontsize=11, **place)

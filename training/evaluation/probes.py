@@ -1,4 +1,4 @@
-"""Shortcut probes: how much of the label can be told without looking at the brain, and does the network look there?
+"""Shortcut probes: how much of the label shows without looking at the brain, and does the network look there?
 
     python -m training.evaluation.probes --weights model/weights --data ../shared/data/pool --out runs/probes.json
     python -m training.evaluation.probes --weights DIR --data POOL --external ../shared/data/external --out FILE
@@ -17,25 +17,28 @@ questions, each answered with its interval over groups and with what chance woul
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.tree import DecisionTreeClassifier
 
 from model import CLASSES, NO_TUMOR, scans
 from model.classifier import TumorClassifier
+from model.preprocess import FOREGROUND
 
 from ..augmentation.stripping import GROWN, blanked, covered, mirrored, outline, silhouette
 from ..data.frames import Dataset, Frames, load_frames, read_dataset
 from ..losses import PARTIAL
-from .bootstrap import mean_with_interval
-from .card import section
-from .cross_validate import tumor_types
-from .metrics import EVEN_CHANCE, measure
-from .shortcut_trees import KINDS, Trees, describe
+from .metrics import EVEN_CHANCE, mean_with_interval, measure, sizes, tumor_auc, tumor_types, write_report
+
+KINDS = ("size", "border", "brightness")  # of figures that a tree may know, alone or all together
+DEPTH = 4  # of the trees
+SMALLEST_LEAF = 10  # training images
+BORDER = 0.04  # of an image's shorter side: the strip along its edges that the border figures describe
+CHANGES = {"whole": np.copy, "blanked": blanked, "silhouette": silhouette, "outline": outline}  # what is shown
 
 
 def probe(classifier: TumorClassifier, dataset: Dataset, external: Dataset | None = None) -> dict:
@@ -45,9 +48,9 @@ def probe(classifier: TumorClassifier, dataset: Dataset, external: Dataset | Non
 
     Returns: {model, test, external (None if not given)}, the latter two each {n, n_groups,
     chance: {accuracy, balanced_accuracy, types_balanced_accuracy, auc_tumor} of always giving the same answer, the most
-    frequent class in accuracy; plain numbers, None where nothing can be told,
+    frequent class in accuracy; plain numbers, None where undefined,
     tree: {"raw" and "framed": {each of `KINDS` and "all": {accuracy, balanced_accuracy, auc_tumor}}},
-    network: {each of `ROWS`: {n, n_groups, auc_tumor, tumors_seen, normals_seen, types: `cross_validate.tumor_types`}},
+    network: {each of `CHANGES`: {n, n_groups, auc_tumor, tumors_seen, normals_seen, types: as `tumor_types`}},
     covered: as `covered_tumors`, None where no box is known}; figures are {value, low, high}, seen is P(tumor) >= 0.5.
     Raises: DataError if a split is missing or nothing can be read.
     """
@@ -60,10 +63,8 @@ def probe(classifier: TumorClassifier, dataset: Dataset, external: Dataset | Non
         if part:
             frames = load_frames(part, size, margin)
             groups = np.array([record.group for record in part.records], dtype=object)
-            labels = frames.labels.numpy()
-            described = _described(part, frames)
-            report[name] = {
-                **{"n": len(labels), "n_groups": len(set(groups))},
+            labels, described = frames.labels.numpy(), _described(part, frames)
+            report[name] = sizes(groups) | {
                 "chance": chance(labels),
                 "tree": {kind: trees[kind].measured(described[kind], labels, groups) for kind in trees},
                 "network": network_without_brain(classifier, frames, groups),
@@ -84,31 +85,87 @@ def chance(labels: np.ndarray) -> dict[str, float | None]:
     }
 
 
+# ---- trees
+
+
+def describe(pixels: np.ndarray) -> dict[str, list[float]]:
+    """A slice (height, width) of any real dtype -> figures of each of `KINDS` that hold nothing of the anatomy.
+
+    Size: height, width, their ratio. Border: mean of each of four strips along the edges, share of dark pixels in all
+    of them, and of empty rows or columns at each side. Brightness: mean, deviation, percentiles, share of dark pixels.
+    """
+    pixels = np.nan_to_num(np.asarray(pixels, dtype=np.float32))
+    height, width = pixels.shape
+    percentiles = np.percentile(pixels, (1, 25, 50, 75, 99))
+    dark = pixels <= FOREGROUND * percentiles[-1]
+    strip = max(1, round(BORDER * min(height, width)))
+    strips = [(slice(strip), slice(None)), (slice(-strip, None), slice(None))]
+    strips += [(slice(None), slice(strip)), (slice(None), slice(-strip, None))]
+    rows, columns = (~dark).any(axis=1), (~dark).any(axis=0)
+    empty = [line.argmax() / len(line) if line.any() else 1.0 for line in (rows, rows[::-1], columns, columns[::-1])]
+    return {
+        "size": [height, width, width / height],
+        "border": [*(pixels[at].mean() for at in strips), np.mean([dark[at].mean() for at in strips]), *empty],
+        "brightness": [pixels.mean(), pixels.std(), *percentiles, dark.mean()],
+    }
+
+
 def _described(dataset: Dataset, frames: Frames) -> dict[str, dict[str, np.ndarray]]:
     """ "raw" images as they are in their files, and "framed": {kind of figure, or "all": float64 (N, figures)}."""
-    raw = [describe(scans.read(record.path).slices[0]) for record in dataset.records]
-    framed = [describe(image) for image in frames.images.numpy()]
+    images = {"raw": (scans.read(record.path).slices[0] for record in dataset.records), "framed": frames.images.numpy()}
     tables = {}
-    for name, images in (("raw", raw), ("framed", framed)):
-        tables[name] = {kind: np.array([image[kind] for image in images], dtype=np.float64) for kind in KINDS}
+    for name, pixels in images.items():
+        described = [describe(image) for image in pixels]
+        tables[name] = {kind: np.array([image[kind] for image in described], dtype=np.float64) for kind in KINDS}
         tables[name]["all"] = np.concatenate(list(tables[name].values()), axis=1)
     return tables
 
 
+class Trees:
+    """Two small trees for each kind of figure: one for the class, one for tumor against none.
+
+    Args: `described` {kind: (N, figures)}, `labels` (N,) index into CLASSES, 4 for a tumor of unknown type.
+    """
+
+    def __init__(self, described: dict[str, np.ndarray], labels: np.ndarray):
+        rules = {"min_samples_leaf": SMALLEST_LEAF, "class_weight": "balanced", "random_state": 0}
+        typed = labels != PARTIAL
+        self.trees = {
+            kind: (
+                DecisionTreeClassifier(max_depth=DEPTH, **rules).fit(table[typed], labels[typed]),
+                DecisionTreeClassifier(max_depth=DEPTH, **rules).fit(table, labels == NO_TUMOR),
+            )
+            for kind, table in described.items()
+        }
+
+    def measured(self, described: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> dict:
+        """{kind: {accuracy, balanced_accuracy, auc_tumor}} on other images."""
+        figures = {}
+        for kind, (of_class, of_tumor) in self.trees.items():
+            classes, tumor = np.zeros((2, len(labels), len(CLASSES)))
+            classes[:, of_class.classes_] = of_class.predict_proba(described[kind])
+            tumor[:, NO_TUMOR] = of_tumor.predict_proba(described[kind])[:, list(of_tumor.classes_).index(True)]
+            report = measure(classes, labels, groups)
+            auc = tumor_auc(tumor, labels, groups)
+            figures[kind] = {name: report[name] for name in ("accuracy", "balanced_accuracy")} | {"auc_tumor": auc}
+        return figures
+
+
+# ---- the network
+
+
 def network_without_brain(classifier: TumorClassifier, frames: Frames, groups: np.ndarray) -> dict:
-    """{each of `ROWS`: {n, n_groups, auc_tumor, tumors_seen, normals_seen, types}}, as `probe` describes it."""
-    changes = {"whole": np.copy, "blanked": blanked, "silhouette": silhouette, "outline": outline}
+    """{each of `CHANGES`: {n, n_groups, auc_tumor, tumors_seen, normals_seen, types}}, as `probe` describes it."""
     labels = frames.labels.numpy()
     tumor = labels != NO_TUMOR
     report = {}
-    for name, change in changes.items():
+    for name, change in CHANGES.items():
         probabilities = _probabilities(classifier, [change(image) for image in frames.images.numpy()])
-        seen = 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
-        report[name] = {
-            **{"n": len(labels), "n_groups": len(set(groups))},
-            "auc_tumor": measure(probabilities, labels, groups, threshold=EVEN_CHANCE)["auc_tumor"],
-            "tumors_seen": mean_with_interval(seen[tumor], groups[tumor]),
-            "normals_seen": mean_with_interval(seen[~tumor], groups[~tumor]),
+        detected = 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
+        report[name] = sizes(groups) | {
+            "auc_tumor": tumor_auc(probabilities, labels, groups),
+            "tumors_seen": mean_with_interval(detected[tumor], groups[tumor]),
+            "normals_seen": mean_with_interval(detected[~tumor], groups[~tumor]),
             "types": tumor_types(probabilities, labels, groups),
         }
     return report
@@ -119,7 +176,7 @@ def covered_tumors(classifier: TumorClassifier, frames: Frames, groups: np.ndarr
 
     "one_side" are the tumors whose box leaves the frame's middle line free: these are also covered with tissue of the
     other half ("mirrored"), and, to see what a cover does by itself, the other half's same place is covered smoothly
-    ("other_side"), which leaves the tumor to be seen.
+    ("other_side"), which leaves the tumor visible.
 
     Returns: {"all": {"whole", "covered"}, "one_side": {"whole", "covered", "mirrored", "other_side"} or None}, each of
     these {"mean": of P(tumor), "seen": share of P(tumor) >= 0.5}, each {n, n_groups, value, low, high}.
@@ -133,26 +190,23 @@ def covered_tumors(classifier: TumorClassifier, frames: Frames, groups: np.ndarr
     one_side = np.abs((boxes[:, 0] + boxes[:, 2]) / 2 - 0.5) > reach
     opposite = np.stack((1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]), axis=1)
 
-    def asked(change: Callable, places: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """P(tumor) of the chosen images, changed at their places."""
+    def figures(change: Callable, places: np.ndarray, chosen: np.ndarray) -> dict:
+        """Of the chosen images, changed at their places."""
         changed = [change(image, box) for image, box in zip(images[chosen], places[chosen], strict=True)]
-        return 1 - _probabilities(classifier, changed)[:, NO_TUMOR]
-
-    def told(p_tumor: np.ndarray, chosen: np.ndarray) -> dict:
+        p_tumor = 1 - _probabilities(classifier, changed)[:, NO_TUMOR]
         values = {"mean": p_tumor, "seen": p_tumor >= EVEN_CHANCE}
         return {name: mean_with_interval(value, groups[chosen]) for name, value in values.items()}
 
+    def whole(image: np.ndarray, _) -> np.ndarray:
+        return image
+
+    both = {"whole": (whole, boxes), "covered": (covered, boxes)}
+    more = both | {"mirrored": (mirrored, boxes), "other_side": (covered, opposite)}
     every = np.ones(len(images), dtype=bool)
-    whole, hidden = asked(lambda image, _: image, boxes, every), asked(covered, boxes, every)
-    report = {"all": {"whole": told(whole, every), "covered": told(hidden, every)}, "one_side": None}
-    if one_side.any():
-        report["one_side"] = {
-            "whole": told(whole[one_side], one_side),
-            "covered": told(hidden[one_side], one_side),
-            "mirrored": told(asked(mirrored, boxes, one_side), one_side),
-            "other_side": told(asked(covered, opposite, one_side), one_side),
-        }
-    return report
+    return {
+        "all": {name: figures(*changed, every) for name, changed in both.items()},
+        "one_side": {name: figures(*changed, one_side) for name, changed in more.items()} if one_side.any() else None,
+    }
 
 
 def _probabilities(classifier: TumorClassifier, images: list[np.ndarray]) -> np.ndarray:
@@ -160,25 +214,22 @@ def _probabilities(classifier: TumorClassifier, images: list[np.ndarray]) -> np.
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line: 0, or 2 with a message where something named cannot be used."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluation.probes", description=__doc__.split("\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--weights", type=Path, required=True, help="folder with model.safetensors and config.json")
+    parser.add_argument("--weights", type=Path, required=True, help="weights folder")
     parser.add_argument("--data", type=Path, required=True, help="data set with a training and a test split")
     parser.add_argument("--external", type=Path, help="images of another source, all of them measured")
     parser.add_argument("--out", type=Path, required=True, help="file for the figures, JSON")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> dict:
         classifier = TumorClassifier.from_folder(options.weights)
         external = read_dataset(options.external) if options.external else None
-        result = probe(classifier, read_dataset(options.data), external)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(section("probes", result))
-    return 0
+        return probe(classifier, read_dataset(options.data), external)
+
+    return write_report(work, options.out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m training.evaluation.seeds runs/seed0 runs/seed1 runs/seed2 --out runs/seeds.json
     python -m training.evaluation.card --add seeds=runs/seeds.json
 
-Reads runs/NAME/weights/metrics.json, and runs/NAME/external/metrics.json where training.evaluation.evaluate has written it.
+Reads runs/NAME/weights/metrics.json, and runs/NAME/external/metrics.json where training.evaluation.evaluate wrote one.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..settings import FREE_BETWEEN_SEEDS
-from .markdown import NOT_MEASURED, NOTHING, table
+from .markdown import NOTHING
+from .metrics import write_report
 
 
 class Aim(NamedTuple):
@@ -24,7 +25,7 @@ class Aim(NamedTuple):
 
     key: str
     what: str
-    path: tuple[str, ...]
+    path: str  # names with dots between
     low: float | None = None
     high: float | None = None
     decimals: int = 3
@@ -46,42 +47,33 @@ class Aim(NamedTuple):
         return all(low <= value <= high for value in judged)
 
 
-def _seen(label: str, what: str, low: float) -> Aim:
-    words = {"seen": "seen as a tumor", "named": "named right"}[what]
-    path = ("external", "by_label_and_sequence", label, "T1C+", what)
-    return Aim(f"external_t1c_{label}_{what}", f"external, T1C+ {label}: {words}", path, low)
-
-
-def _by_sequence(sequence: str, key: str, words: str, low: float) -> Aim:
-    path = ("external", "by_sequence", sequence, key)
-    return Aim(f"external_{sequence.lower()}_{key}", f"external, {sequence} {words}", path, low)
-
-
-AIMS = (
-    Aim("macro_f1", "pool test: macro-F1", ("test", "macro_f1"), 0.94),
-    Aim("sensitivity", "pool test: tumors seen at the operating point", ("test", "sensitivity_tumor")),
-    Aim("specificity", "pool test: normals left alone at the operating point", ("test", "specificity_tumor")),
-    Aim(
-        "external_auc_t1c",
-        "external: AUC, T1C+ tumors against all normals",
-        ("external", "tumor_auc_by_sequence", "T1C+"),
-        0.98,
-    ),
-    Aim("external_auc", "external: AUC, tumors of all sequences against normals", ("external", "auc_tumor"), 0.92),
-    *(_seen(label, what, low) for label in ("glioma", "meningioma") for what, low in (("seen", 0.95), ("named", 0.85))),
-    *(_by_sequence(sequence, "sensitivity_tumor", "tumors: seen as a tumor", 0.75) for sequence in ("T1", "T2")),
-    *(_by_sequence(sequence, "specificity_tumor", "normals: left alone", 0.90) for sequence in ("T1", "T2")),
-    Aim("ece", "pool test: calibration error (ECE)", ("test", "ece"), None, 0.02),
-    Aim("coverage", "pool test: prediction set holds the truth", ("test", "prediction_set", "coverage"), 0.94, 0.96),
-    Aim("set_size", "pool test: classes in the prediction set", ("test", "prediction_set", "mean_size"), None, 1.15),
-    Aim("external_coverage", "external: prediction set holds the truth", ("external", "prediction_set", "coverage")),
-    Aim("others_refused", "other images than brain MRI: refused", ("not_brain_mri", "refused"), 0.99),
-    Aim("test_refused", "pool test: refused", ("test", "refusal", "refused"), None, 0.01),
-    Aim("external_refused", "external brain MRI: refused", ("external", "refusal", "refused"), None, 0.05),
-    Aim("pointing", "pool test, named right: evidence peaks in the box",
-        ("test", "evidence", "named_right", "all", "peak_inside"), 0.9),
-    Aim("int8", "int8 minus fp32: points of macro-F1, pool test", ("int8_minus_fp32",), -0.2, 0.2, 2),
-)  # fmt: skip
+OF_LABEL, OF_SEQUENCE = "external.by_label_and_sequence", "external.by_sequence"
+AIMS = tuple(Aim(*row) for row in (
+    ("macro_f1", "pool test: macro-F1", "test.macro_f1", 0.94),
+    ("sensitivity", "pool test: sensitivity at the operating point", "test.sensitivity_tumor"),
+    ("specificity", "pool test: specificity at the operating point", "test.specificity_tumor"),
+    ("external_auc_t1c", "external: AUC, T1C+ tumors against all normals", "external.tumor_auc_by_sequence.T1C+", 0.98),
+    ("external_auc", "external: AUC, tumors of all sequences against normals", "external.auc_tumor", 0.92),
+    ("external_t1c_glioma_seen", "external, T1C+ glioma: detected", f"{OF_LABEL}.glioma.T1C+.seen", 0.95),
+    ("external_t1c_glioma_named", "external, T1C+ glioma: correct class", f"{OF_LABEL}.glioma.T1C+.named", 0.85),
+    ("external_t1c_meningioma_seen", "external, T1C+ meningioma: detected", f"{OF_LABEL}.meningioma.T1C+.seen", 0.95),
+    ("external_t1c_meningioma_named", "external, T1C+ meningioma: correct class",
+        f"{OF_LABEL}.meningioma.T1C+.named", 0.85),
+    ("external_t1_sensitivity_tumor", "external, T1: sensitivity", f"{OF_SEQUENCE}.T1.sensitivity_tumor", 0.75),
+    ("external_t2_sensitivity_tumor", "external, T2: sensitivity", f"{OF_SEQUENCE}.T2.sensitivity_tumor", 0.75),
+    ("external_t1_specificity_tumor", "external, T1: specificity", f"{OF_SEQUENCE}.T1.specificity_tumor", 0.9),
+    ("external_t2_specificity_tumor", "external, T2: specificity", f"{OF_SEQUENCE}.T2.specificity_tumor", 0.9),
+    ("ece", "pool test: calibration error (ECE)", "test.ece", None, 0.02),
+    ("coverage", "pool test: prediction set holds the true class", "test.prediction_set.coverage", 0.94, 0.96),
+    ("set_size", "pool test: classes in the prediction set", "test.prediction_set.mean_size", None, 1.15),
+    ("external_coverage", "external: prediction set holds the true class", "external.prediction_set.coverage"),
+    ("others_refused", "other images than brain MRI: refused", "not_brain_mri.refused", 0.99),
+    ("test_refused", "pool test: refused", "test.refusal.refused", None, 0.01),
+    ("external_refused", "external brain MRI: refused", "external.refusal.refused", None, 0.05),
+    ("pointing", "pool test, correct class: evidence peaks in the box",
+        "test.evidence.named_right.all.peak_inside", 0.9),
+    ("int8", "int8 minus fp32: points of macro-F1, pool test", "int8_minus_fp32", -0.2, 0.2, 2),
+))  # fmt: skip
 
 
 def collect(runs: Sequence[Path]) -> dict:
@@ -106,20 +98,13 @@ def collect(runs: Sequence[Path]) -> dict:
         raise ValueError(
             f"Two of these runs have the same seed: {', '.join(map(str, seeds))}. Their spread says nothing."
         )
-    rows = []
-    for aim in AIMS:
-        values = [_value(report, aim.path) for report in reports]
-        known = [value for value in values if value is not None]
-        spread = {"mean": float(np.mean(known)), "low": min(known), "high": max(known)} if known else {}
-        spread |= {"sd": float(np.std(known, ddof=1))} if len(known) > 1 else {}
-        rows.append({"key": aim.key, "values": values} | dict.fromkeys(("mean", "low", "high", "sd")) | spread)
     names = zip(runs, seeds, reports, strict=True)
     return {
         "runs": [
             {"name": run.resolve().name, "seed": seed, "weights_sha256": report["weights_sha256"]}
             for run, seed, report in names
         ],
-        "rows": rows,
+        "rows": [{"key": aim.key} | _spread([_value(report, aim.path) for report in reports]) for aim in AIMS],
     }
 
 
@@ -135,73 +120,46 @@ def _report(run: Path) -> dict:
     return report
 
 
-def _value(report: dict, path: tuple[str, ...]) -> float | None:
+def _value(report: dict, path: str) -> float | None:
     """The number, or the figure's value, at the end of `path`; None if the way there breaks off."""
     found = report
-    for name in path:
+    for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
     return found["value"] if isinstance(found, dict) else found
 
 
-def markdown(result: dict, run_name: str = "", shipped: str = "") -> str:
-    """Mean and spread as a table, beside what was aimed at.
+def _spread(values: list[float | None]) -> dict:
+    known = [value for value in values if value is not None]
+    return {
+        "values": values,
+        "mean": float(np.mean(known)) if known else None,
+        "low": min(known, default=None),
+        "high": max(known, default=None),
+        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+    }
 
-    `run_name` and `shipped`: the run that the weights of a card are of, and their sha256.
-    """
-    if not result:
-        return f"Several seeds of the same recipe: {NOT_MEASURED}."
-    spread = {row["key"]: row for row in result["rows"]}
-    rows = []
-    for aim in AIMS:
-        row = spread.get(aim.key, {})
-        if row.get("mean") is None:
-            rows.append([aim.what, NOT_MEASURED, NOTHING, NOTHING, str(aim), NOTHING])
-            continue
-        mean, low, high, sd = (
-            NOTHING if row[name] is None else f"{row[name]:.{aim.decimals}f}" for name in ("mean", "low", "high", "sd")
-        )
-        known = [value for value in row["values"] if value is not None]
-        met = NOTHING if str(aim) == NOTHING else "yes" if aim.met_by(known) else "no"
-        rows.append([aim.what, mean, f"{low} to {high}", sd, str(aim), met])
-    seeds = ", ".join(str(run["seed"]) for run in result["runs"])
-    own = [
-        f"those of seed {run['seed']}{'' if run['weights_sha256'] == shipped else ', exported anew since'}"
-        for run in result["runs"]
-        if run["name"] == run_name
-    ]
-    head = [
-        f"{len(result['runs'])} runs, the same but for the seed",
-        "mean",
-        "lowest to highest",
-        "standard deviation",
-        "aim",
-        "met",
-    ]
-    return (
-        table(head, rows)
-        + f"\n\nSeeds {seeds}; the weights here are {own[0] if own else 'none of these'}. This is the spread of "
-        "training alone, on the same patients: the intervals over patients are wider. The aims were set before this "
-        "recipe was sought; they are met by the mean, those with two sides by every run. Named right: a tumor is seen "
-        "at the operating point, and its likeliest type is right."
-    )
+
+def lines(result: dict) -> list[str]:
+    """Every figure that was measured, with its spread, beside what was aimed at."""
+    text = []
+    for aim, row in zip(AIMS, result["rows"], strict=True):
+        if row["mean"] is not None:
+            met = aim.met_by([value for value in row["values"] if value is not None])
+            mean, low, high = (f"{row[name]:.{aim.decimals}f}" for name in ("mean", "low", "high"))
+            verdict = "" if str(aim) == NOTHING else f"  aim {aim}: {'met' if met else 'not met'}"
+            text.append(f"  {aim.what:60} {mean}  ({low} to {high}){verdict}")
+    return text
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line: 0, or 2 with a message where the runs cannot be put together."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluation.seeds", description=__doc__.split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args(arguments)
-    try:
-        result = collect(options.runs)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    except (OSError, ValueError, KeyError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(markdown(result))
-    return 0
+    return write_report(lambda: collect(options.runs), options.out, lines)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,8 @@ from model.study import study_probabilities
 
 from ..data.frames import Dataset, load_frames
 from ..losses import PARTIAL
-from .bootstrap import figure, ratio
 from .evaluate import statuses
-from .metrics import calibration_error
+from .metrics import calibration_error, figure, ratio
 
 HEAD_MM = 150  # of the brain from base to vertex
 ALIKE_MM = 10  # over which neighbors in the few real volumes at hand keep most of their answer

@@ -13,7 +13,7 @@ from model import CLASSES, NO_TUMOR
 from model.artifact import UNCALIBRATED_STUDY
 from model.study import pooled_odds, study_probabilities
 
-from ..evaluation.bootstrap import ratio, resample_weights
+from ..evaluation.metrics import ratio, resample_weights
 from ..evaluation.studies import JudgedSlices, draw_all
 
 COVERAGE = 0.95

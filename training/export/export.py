@@ -25,7 +25,7 @@ from ..checkpoint import load_checkpoint
 from ..data.frames import Dataset, Frames, load_frames
 from ..data.training_set import FRAME_SIZE, read_parts
 from ..evaluation import plots
-from ..evaluation.bootstrap import mean_with_interval
+from ..evaluation.metrics import mean_with_interval
 from ..evaluation.card import card_of, count_by_source
 from ..evaluation.certainty import fit_temperature
 from ..evaluation.evaluate import evaluate
