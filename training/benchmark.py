@@ -42,7 +42,7 @@ from .contestants import Contestant
 from .data.frames import read_dataset
 from .data.phantoms import SOURCE, draw_phantom, write_phantom_dataset
 from .data.training_set import TrainingSet, load_training_set
-from .evaluation.card.costs import speed
+from .evaluation.card import section
 from .export.graph import INPUT, float_graph
 from .hardware import best_device, bf16_is_fast, describe, versions
 from .network import TumorNet, trained_in
@@ -232,7 +232,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.only != "inference":
             torch.set_num_threads(options.threads)
             report["pairs"] += training(Path(scratch), options.quick)
-    print(speed({"speed": report}))
+    print(section("speed", report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
