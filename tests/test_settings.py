@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from model.artifact import EMBEDDED
 from training import train
 from training.checkpoint import load_checkpoint, write_facts
 from training.data.frames import DataError
