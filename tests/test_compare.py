@@ -22,29 +22,24 @@ from training.evaluation.baselines import (
     BASELINES,
     Baseline,
     answer,
-    as_served,
     efficientnet_lite0,
     fill_from_imagenet,
     fit_baseline,
-    flip_rotate_shift,
     tinyvgg,
 )
 from training.evaluation.compare import figures, main
 from training.losses import PARTIAL
 
 PARAMETERS = {
-    # Keras's tutorial prints 3,989,285 with five outputs of the last 128
-    "keras_cnn": 3_989_285 - 4 * 129,
-    # published: 4,652,008, of which 1,281,000 are the classifier of a thousand
-    "efficientnet_b0": 4_652_008 - 1_281_000 + 1280 * 4 + 4,
-    "alexnet": (121 * 96 + 96)
-    + (25 * 96 * 256 + 256)
-    + (9 * 256 * 384 + 384)
-    + (9 * 384 * 384 + 384)
-    + (9 * 384 * 256 + 256)
-    + (9216 * 4096 + 4096)
-    + (4096 * 4096 + 4096)
-    + (4096 * 4 + 4),
+    "keras_cnn": 3_989_285 - 4 * 129,  # Keras's tutorial prints 3,989,285 with five outputs of the last 128
+    "efficientnet_b0": 4_652_008 - 1_281_000 + 1280 * 4 + 4,  # published, and its classifier of a thousand
+    "alexnet": sum(
+        (inputs + 1) * outputs
+        for inputs, outputs in (
+            *((121, 96), (25 * 96, 256), (9 * 256, 384), (9 * 384, 384), (9 * 384, 256)),
+            *((9216, 4096), (4096, 4096), (4096, 4)),
+        )
+    ),
     "two_convolutions": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (57_600 * 128 + 128) + (128 * 64 + 64) + (64 + 1),
     "tinyvgg": (27 * 10 + 10) + 3 * (90 * 10 + 10) + (53 * 53 * 10 * 4 + 4),
 }
@@ -82,54 +77,32 @@ def test_each_network_has_the_parameters_of_its_layer_table_and_fits_its_input(n
     assert pixels.shape == (2, baseline.channels, baseline.size, baseline.size) and pixels.max() < 3
 
 
-def test_tinyvgg_of_64_pixels_and_three_classes_has_the_known_8083_parameters():
-    assert sum(parameter.numel() for parameter in tinyvgg(64, 3).parameters()) == 8_083
-
-
 def test_a_binary_answer_is_a_probability_of_tumor_and_of_none():
     probabilities = BASELINES["keras_cnn"].probabilities(torch.tensor([[0.0], [40.0]]))
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2))
     assert probabilities[0, NO_TUMOR] == 0.5 and probabilities[1, NO_TUMOR] < 1e-6
 
 
-def test_augmentation_moves_each_head_its_own_way_and_leaves_what_comes_in_black():
-    torch.manual_seed(0)
-    head = torch.zeros(4, 1, 32, 32)
-    head[..., 12:20, 12:20] = 1
-    moved = flip_rotate_shift(head)
-    assert moved.shape == head.shape and moved.min() >= 0 and moved.max() <= 1
-    assert (moved != head).any(dim=(1, 2, 3)).all() and moved[..., 0, 0].max() == 0
-    assert (moved[0] != moved[1]).any()
-
-
 def test_the_same_steps_give_the_same_network_and_time_nothing():
     training, validation = squares([0, 1, 2, 3] * 20), squares([0, 1, 2, 3] * 5, seed=1)
     (net, trained), (again, _) = (fitted(SMALL, training, validation, 8, seed=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
-    assert trained["steps"] == 8 and trained["seconds"] is None and trained["passes"] == 3.2
+    assert trained == {"start": "random", "seconds": None, "passes": 3.2, "stopped_early": False}
 
 
 def test_four_class_systems_learn_without_tumors_of_unknown_type_and_binary_ones_with_them():
     training = squares([0, 1, 2, 3, PARTIAL] * 10)
     two = dataclasses.replace(SMALL, binary=True, layers=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 1)))
-    assert [fitted(one, training, training, 2)[1]["images"] for one in (SMALL, two)] == [40, 50]
+    assert [fitted(one, training, training, 2)[1]["passes"] for one in (SMALL, two)] == [64 / 40, 64 / 50]
 
 
 def test_the_best_check_is_kept_and_a_system_that_gets_worse_stops_early():
     images, labels = training = squares([0, 1, 2, 3] * 20)
     against = images, 3 - labels  # whatever is learned makes it worse
     net, trained = fitted(dataclasses.replace(SMALL, patience=2), training, against, 32)
-    assert trained["stopped_early"] and trained["steps"] == 32 * trained["best_at"] + 8
+    assert trained["stopped_early"] and trained["passes"] < 32 * 32 / 80
     first, _ = fitted(SMALL, training, against, 32)
     torch.testing.assert_close(answer(SMALL, net, images), answer(SMALL, first, images))
-
-
-def test_l2_is_on_the_dense_layers_but_the_last():
-    with torch.device("meta"):
-        net = BASELINES["two_convolutions"].layers()
-    decayed, free = BASELINES["two_convolutions"].optimizer(net).param_groups
-    assert [tuple(weight.shape) for weight in decayed["params"]] == [(128, 57_600), (64, 128)]
-    assert decayed["weight_decay"] == 0.002 and free["weight_decay"] == 0 and len(free["params"]) == 8
 
 
 def test_published_weights_fill_all_but_the_classifier_and_others_are_refused(tmp_path):
@@ -147,21 +120,12 @@ def test_published_weights_fill_all_but_the_classifier_and_others_are_refused(tm
             fill_from_imagenet(net, tmp_path / name)
 
 
-def test_quantized_linears_change_the_answer_little():
-    torch.manual_seed(0)
-    baseline = dataclasses.replace(SMALL, quantized=True)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 4)).eval()
-    served, (images, _) = as_served(baseline, net), squares([0, 1, 2, 3])
-    difference = answer(baseline, served, images) - answer(baseline, net, images)
-    assert 0 < difference.abs().max() < 0.05 * answer(baseline, net, images).abs().max()
-
-
 def test_binary_figures_are_those_of_tumor_against_none_and_no_others():
     rng = np.random.default_rng(0)
     labels, probabilities = rng.integers(0, 5, 200), rng.dirichlet(np.ones(4), 200)
     dataset = Dataset(Path(), [Record(Path(), str(k), LABELS[y], group=str(k // 2)) for k, y in enumerate(labels)])
     four, binary = figures(probabilities, dataset, False), figures(probabilities, dataset, True)
-    same = ("auc_tumor", "sensitivity_tumor", "specificity_tumor", "f2_tumor", "f1_tumor", "accuracy_tumor")
+    same = ("auc_tumor", "f1_tumor", "accuracy_tumor")
     assert all(four[name]["value"] == pytest.approx(binary[name]["value"]) for name in same)
     assert "macro_f1" in four and not {"accuracy", "macro_f1", "f2_macro"} & binary.keys()
     tumor, detected = labels != NO_TUMOR, probabilities[:, NO_TUMOR] <= 0.5
@@ -174,18 +138,18 @@ def test_binary_figures_are_those_of_tumor_against_none_and_no_others():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> dict[str, Path]:
-    """A pool with its manifest, the same images as a vendor lays them out, and as an external set with sequences."""
+    """A pool with its manifest, the same images as a vendor lays them out, and as an external set."""
     root = tmp_path_factory.mktemp("data")
     pool = write_phantom_dataset(root / "pool", per_class=8, seed=5, size=64)
     _, *rows = (pool / "manifest.csv").read_text().splitlines()
     (root / "external").mkdir()
-    lines = ["path,label,group,sequence"]
+    lines = ["path,label,group"]
     for row in rows:
         path, label, _, group, split, *_ = row.split(",")
         folder = root / "vendor" / ("Testing" if split == "test" else "Training") / label
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(pool / path, folder)
-        lines.append(f"../pool/{path},{label},{group},{'T1' if label == 'notumor' else 'T1C+'}")
+        lines.append(f"../pool/{path},{label},{group}")
     (root / "external" / "manifest.csv").write_text("\n".join(lines))
     return {name: root / name for name in ("pool", "vendor", "external")}
 
@@ -213,8 +177,8 @@ def test_three_steps_fill_the_table_and_the_same_command_goes_on_where_it_was(co
     done = {(row["system"], row["protocol"]) for row in result["rows"]}
     assert done == {(name, split) for name in ("two_convolutions", "tinyvgg") for split in ("pool", "vendor")}
     row = next(row for row in result["rows"] if row["system"] == "tinyvgg")
-    assert row["trained"]["steps"] == 3 and row["size"]["input"] == "8 px, gray" and row["size"]["bytes"] > 1000
-    assert set(row["external"]["auc_by_sequence"]) == {"T1C+"} and row["test"]["n"] > 0
+    assert row["trained"]["seconds"] is None and row["size"]["bytes"] > 1000
+    assert row["external"]["n"] > row["test"]["n"] > 0
     assert result["latency"] == {} and str(tmp_path) not in json.dumps(result)
     assert "vendor tinyvgg macro_f1 " in capsys.readouterr().out
     monkeypatch.setattr(compare, "fit_baseline", lambda *_: pytest.fail("was trained a second time"))
@@ -227,9 +191,9 @@ def test_another_seed_or_data_set_does_not_join_a_table(command, data, tmp_path,
     for options, changed in ((("--steps", "3", "--seed", "1"), "seed"), (("--steps", "4"), "budget")):
         assert command(*options, names=("pool",)) == 2
         assert f"another {changed}" in capsys.readouterr().err
-    assert command(names=("pool", "external")) == 2 and "another external" in capsys.readouterr().err
+    assert command(names=("pool", "external")) == 2 and "another data" in capsys.readouterr().err
     monkeypatch.setitem(data, "pool", data["vendor"])
-    assert command(names=("pool",)) == 2 and "another pool" in capsys.readouterr().err
+    assert command(names=("pool",)) == 2 and "another data" in capsys.readouterr().err
     assert (tmp_path / "comparison.json").read_text() == before
 
 

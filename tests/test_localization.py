@@ -11,15 +11,7 @@ from model.overlay import _level
 from model.preprocess import Window, frame
 from training.data.phantoms import FIRST_SEED, draw_phantom, write_phantom_dataset
 from training.evaluation import localization
-from training.evaluation.localization import (
-    FIRST_PHANTOM,
-    PHANTOMS,
-    box_masks,
-    evidence_figures,
-    in_frame,
-    on_phantoms,
-    peak,
-)
+from training.evaluation.localization import FIRST_PHANTOM, PHANTOMS, box_masks, evidence_figures, in_frame, peak
 from training.losses import PARTIAL
 
 UNKNOWN = [np.nan] * 4
@@ -51,16 +43,18 @@ def test_peak_is_inside_the_box_or_a_cell_beside_it_or_elsewhere():
     assert (row["all"]["peak_inside"]["value"], row["all"]["peak_near"]["value"]) == (1 / 4, 1 / 2)
     assert row["glioma"]["peak_near"]["value"] == 1 and row["meningioma"]["peak_near"]["value"] == 0
     assert "pituitary" not in row and figures["cells"] == 10
+    mask, unknown = box_masks(np.array([[0.3, 0.2, 0.6, 0.4], UNKNOWN]), 10)
+    assert mask[2:4, 3:6].all() and mask.sum() == 6 and not unknown.any()
 
 
-def test_share_inside_counts_cells_by_how_much_of_them_the_box_covers():
-    boxes = np.array([[0.7, 0.2, 0.8, 0.3], [0.7, 0.2, 0.75, 0.3], [0.0, 0.0, 1.0, 1.0]])
-    shares = [
-        evidence_figures(peaks_at(2, 7, 1), sure_of([0]), [0], box_masks(box[None], 100), ["a"])["named_right"]["all"]
-        for box in boxes
-    ]
-    assert [row["share_inside"]["value"] for row in shares] == pytest.approx([0.5, 0.25, 1.0])
-    assert [row["even"]["value"] for row in shares] == pytest.approx([0.01, 0.005, 1.0])
+@pytest.mark.parametrize(
+    ("box", "inside", "even"),
+    [([0.7, 0.2, 0.8, 0.3], 0.5, 0.01), ([0.7, 0.2, 0.75, 0.3], 0.25, 0.005), ([0.0, 0.0, 1.0, 1.0], 1.0, 1.0)],
+)
+def test_share_inside_counts_cells_by_how_much_of_them_the_box_covers(box, inside, even):
+    masks = box_masks(np.array([box]), 100)
+    row = evidence_figures(peaks_at(2, 7, 1), sure_of([0]), [0], masks, ["a"])["named_right"]["all"]
+    assert (row["share_inside"]["value"], row["even"]["value"]) == pytest.approx((inside, even))
 
 
 def test_every_tumor_with_a_box_counts_and_nothing_else():
@@ -68,18 +62,11 @@ def test_every_tumor_with_a_box_counts_and_nothing_else():
     boxes = np.array([[0.7, 0.2, 0.8, 0.3]] * 5 + [UNKNOWN])
     answers = np.array([0, 1, 0, NO_TUMOR, 0, 1])
     figures = evidence_figures(peaks_at(2, 7, 6), sure_of(answers), labels, box_masks(boxes, 100), list("abcdef"))
-    assert {name: row["peak_inside"]["n"] for name, row in figures["all_answers"].items()} == {
-        "all": 3,
-        "glioma": 2,
-        "tumor": 1,
-    }
-    assert figures["named_right"]["all"]["peak_inside"]["n"] == 1, "a tumor of unknown type cannot be named"
-    assert {name: part["n"] for name, part in figures["wrong_place"].items()} == {
-        "right": 2,
-        "wrong": 1,
-        "wrong_type": 1,
-        "missed": 0,
-    }
+    counts = {name: row["peak_inside"]["n"] for name, row in figures["all_answers"].items()}
+    assert counts == {"all": 3, "glioma": 2, "tumor": 1}
+    assert figures["named_right"]["all"]["peak_inside"]["n"] == 1, "a tumor of unknown type has no correct class"
+    counts = {name: part["n"] for name, part in figures["wrong_place"].items()}
+    assert counts == {"right": 2, "wrong": 1, "wrong_type": 1, "missed": 0}
     nothing = box_masks(np.array([UNKNOWN]), 100)
     assert evidence_figures(peaks_at(0, 0, 1), sure_of([0]), [0], nothing, ["a"]) == {}
 
@@ -94,11 +81,6 @@ def test_map_of_the_likeliest_tumor_is_measured_even_where_none_is_named():
     assert figures["wrong_place"]["missed"] == figures["wrong_place"]["wrong"]
     assert figures["wrong_place"]["missed"]["value"] == 1 / 2
     assert figures["named_right"] == {}
-
-
-def test_mask_of_a_box_holds_the_pixels_whose_center_it_holds():
-    mask, unknown = box_masks(np.array([[0.3, 0.2, 0.6, 0.4], UNKNOWN]), 10)
-    assert mask[2:4, 3:6].all() and mask.sum() == 6 and not unknown.any()
 
 
 def test_peak_lies_between_two_cells_that_are_alike_as_in_the_picture_of_the_page():
@@ -137,14 +119,6 @@ class Looker:
         return sure_of(logits.argmax(1))
 
 
-def test_phantoms_are_measured_against_their_masks():
-    figures = on_phantoms(Looker(), per_type=3)
-    assert figures["all_answers"]["all"]["peak_inside"]["n"] == 9 and figures["model"] == "looker"
-    assert set(figures["named_right"]) == {"all", "glioma"} and figures["wrong_place"]["wrong_type"]["n"] == 6
-    row = figures["all_answers"]["all"]
-    assert 0 < row["even"]["value"] < 0.3 and row["share_inside"]["value"] > row["even"]["value"] / 2
-
-
 def test_phantoms_that_are_measured_are_none_that_train(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
@@ -155,12 +129,16 @@ def test_phantoms_that_are_measured_are_none_that_train(tmp_path, monkeypatch):
     assert min(seed for _, seed, _ in drawn) >= FIRST_SEED > FIRST_PHANTOM + PHANTOMS
 
 
-def test_command_writes_the_figures_or_ends_with_a_message(tmp_path, capsys, monkeypatch):
+def test_command_measures_phantoms_against_their_masks_or_ends_with_a_message(tmp_path, capsys, monkeypatch):
     file = tmp_path / "made" / "x.json"
     assert localization.main(["--weights", str(tmp_path), "--out", str(file)]) == 2
     assert capsys.readouterr().err and not file.exists()
     monkeypatch.setattr(localization.TumorClassifier, "from_folder", lambda folder: Looker())
-    monkeypatch.setattr(localization, "PHANTOMS", 1)
+    monkeypatch.setattr(localization, "PHANTOMS", 3)
     assert localization.main(["--weights", str(tmp_path), "--out", str(file)]) == 0
     assert "all_answers all peak_inside" in capsys.readouterr().out
-    assert json.loads(file.read_text())["all_answers"]["all"]["peak_inside"]["n"] == 3
+    figures = json.loads(file.read_text())
+    row = figures["all_answers"]["all"]
+    assert row["peak_inside"]["n"] == 9 and figures["model"] == "looker"
+    assert set(figures["named_right"]) == {"all", "glioma"} and figures["wrong_place"]["wrong_type"]["n"] == 6
+    assert 0 < row["even"]["value"] < 0.3 and row["share_inside"]["value"] > row["even"]["value"] / 2

@@ -18,3 +18,9 @@ def test_thin_curves_keep_their_colors_in_the_small_file(tmp_path):
         away = np.abs(drawn - ImageColor.getrgb(color)).max(1)
         assert away.min() < 16, f"{color} is nowhere in the plot"
     assert (tmp_path / "roc.png").stat().st_size < 100_000
+
+
+def test_history_marks_the_epoch_that_was_kept(tmp_path):
+    line = {"train_loss": 1.0, "val_loss": 1.1, "val_accuracy": 0.5, "val_macro_f1": 0.4, "val_auc_tumor": 0.7}
+    plots.plot_history([line | {"epoch": 1}, line | {"epoch": 2}], tmp_path / "history.png")
+    assert min(Image.open(tmp_path / "history.png").size) > 300

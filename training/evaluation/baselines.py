@@ -1,8 +1,8 @@
 """The baselines: network and recipe of five public projects, how they are trained, and how they are served.
 
-Of each project one line is known; it is the title and the claim here. What that line leaves open was filled in from the
-tutorial or paper that such a project starts from, and is written in `assumed`, so that the table can print it.
-They keep their own preprocessing: the whole image squeezed to a square, and 0.5 as the threshold of a tumor.
+Of each project one line is known: the title and the claim here. What it leaves open was filled in from the tutorial or
+paper that such a project starts from, and is written in `assumed`. They keep their own preprocessing: the whole image
+squeezed to a square, and 0.5 as the threshold of a tumor.
 """
 
 import copy
@@ -69,7 +69,7 @@ class Baseline:
         if training and self.augment:
             pixels = self.augment(pixels)
         pixels = (pixels.expand(-1, self.channels, -1, -1) - self.mean) / self.std
-        return pixels.contiguous(memory_format=torch.channels_last)
+        return pixels.contiguous(memory_format=torch.channels_last)  # faster, for a fair share of the budget
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; `labels` int64 (N,), index into LABELS."""
@@ -97,20 +97,19 @@ def keras_cnn() -> nn.Module:
     return as_keras_starts(nn.Sequential(*blocks, *head))
 
 
-class MobileBlock(nn.Module):
+class MobileBlock(nn.Sequential):
     """Inverted residual: expansion, depthwise convolution, projection."""
 
     def __init__(self, channels_in: int, channels: int, expansion: int, kernel: int, stride: int):
-        super().__init__()
         wide = channels_in * expansion
         expanded = conv_norm(channels_in, wide, 1) if expansion > 1 else []
         deep = conv_norm(wide, wide, kernel, stride, groups=wide)
-        self.body = nn.Sequential(*expanded, *deep, *conv_norm(wide, channels, 1)[:-1])
+        super().__init__(*expanded, *deep, *conv_norm(wide, channels, 1)[:-1])
         self.adds = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 (N, C, H, W), smaller by the stride."""
-        return x + self.body(x) if self.adds else self.body(x)
+        return x + super().forward(x) if self.adds else super().forward(x)
 
 
 def conv_norm(channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -166,13 +165,12 @@ def two_convolutions() -> nn.Module:
     return as_keras_starts(nn.Sequential(*blocks, nn.Flatten(), *dense))
 
 
-def tinyvgg(size: int = 224, classes: int = len(CLASSES), width: int = 10) -> nn.Module:
+def tinyvgg() -> nn.Module:
     """CNN Explainer's network (Wang et al. 2020, arXiv:2004.15004): two blocks of two unpadded convolutions."""
-    side = ((size - 4) // 2 - 4) // 2
     return nn.Sequential(
-        *(nn.Conv2d(3, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(width, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(side * side * width, classes)),
+        *(nn.Conv2d(3, 10, 3), nn.ReLU(), nn.Conv2d(10, 10, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(10, 10, 3), nn.ReLU(), nn.Conv2d(10, 10, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(53 * 53 * 10, len(CLASSES))),
     )
 
 
@@ -209,39 +207,37 @@ def adam_with_l2(net: nn.Module) -> torch.optim.Optimizer:
 
 BASELINES = {
     "keras_cnn": Baseline(
-        title="small Keras-style CNN with sigmoid",
-        claimed={"accuracy_tumor": 0.86, "f1_tumor": 0.90},
-        assumed="layers of Keras's image classification tutorial, 180 px in color, Adam 1e-3, batch 32",
+        "small Keras-style CNN with sigmoid",
+        {"accuracy_tumor": 0.86, "f1_tumor": 0.90},
+        "layers of Keras's image classification tutorial, 180 px in color, Adam 1e-3, batch 32",
         **{"size": 180, "channels": 3, "binary": True, "layers": keras_cnn, "optimizer": adam},
     ),
     "efficientnet_b0": Baseline(
-        title="EfficientNet, transfer learning",
-        claimed={"accuracy": 0.98},
-        assumed="Lite0 in place of the project's B0, 224 px in color, dropout 0.5, all layers trained, Adam 1e-3 times "
-        "0.3 at a plateau, batch 32",
+        "EfficientNet, transfer learning",
+        {"accuracy": 0.98},
+        "Lite0 in place of the project's B0, 224 px in color, dropout 0.5, all layers trained, "
+        "Adam 1e-3 times 0.3 at a plateau, batch 32",
         **{"size": 224, "channels": 3, "binary": False, "layers": efficientnet_lite0, "optimizer": adam},
-        **{"mean": 127 / 255, "std": 128 / 255},  # as its weights expect
-        from_imagenet=True,
-        plateau={"factor": 0.3, "patience": 1},
+        **{"mean": 127 / 255, "std": 128 / 255, "from_imagenet": True, "plateau": {"factor": 0.3, "patience": 1}},
     ),
     "alexnet": Baseline(
-        title="AlexNet-like, gray, int8 linears",
-        claimed={"f2_macro": 0.9745},
-        assumed="widths of the 2012 paper in one tower, pixels in -1..1, 15 degrees, a tenth of shift and scale",
+        "AlexNet-like, gray, int8 linears",
+        {"f2_macro": 0.9745},
+        "widths of the 2012 paper in one tower, pixels in -1..1, 15 degrees, a tenth of shift and scale",
         **{"size": 227, "channels": 1, "binary": False, "layers": alexnet, "optimizer": lambda net: adam(net, 3e-4)},
         **{"mean": 0.5, "std": 0.5, "augment": flip_rotate_shift, "quantized": True},
     ),
     "two_convolutions": Baseline(
-        title="two convolutions, dense 128 and 64",
-        claimed={"accuracy_tumor": 0.887},
-        assumed="128 px, gray, L2 0.001 on the dense layers, Adam 1e-3, batch 32; its claim is of its validation part",
+        "two convolutions, dense 128 and 64",
+        {"accuracy_tumor": 0.887},
+        "128 px, gray, L2 0.001 on the dense layers, Adam 1e-3, batch 32; its claim is of its validation part",
         **{"size": 128, "channels": 1, "binary": True, "layers": two_convolutions, "optimizer": adam_with_l2},
         patience=3,
     ),
     "tinyvgg": Baseline(
-        title="TinyVGG, two blocks",
-        claimed={"accuracy": 0.95},
-        assumed="ten channels and no padding as in CNN Explainer, color, Adamax 2e-3, batch 32",
+        "TinyVGG, two blocks",
+        {"accuracy": 0.95},
+        "ten channels and no padding as in CNN Explainer, color, Adamax 2e-3, batch 32",
         **{"size": 224, "channels": 3, "binary": False, "layers": tinyvgg},
         optimizer=lambda net: torch.optim.Adamax(net.parameters(), lr=2e-3),
     ),
@@ -267,9 +263,8 @@ def load_squares(dataset: Dataset, size: int) -> tuple[Tensor, Tensor]:
         return np.asarray(Image.fromarray(gray).resize((size, size), Image.Resampling.BILINEAR))
 
     with ThreadPoolExecutor() as pool:  # decoding and resizing release the interpreter's lock
-        found = [
-            (r, s) for r, s in zip(dataset.records, pool.map(square, dataset.records), strict=True) if s is not None
-        ]
+        made = list(zip(dataset.records, pool.map(square, dataset.records), strict=True))
+    found = [(record, pixels) for record, pixels in made if pixels is not None]
     if not found:
         raise DataError(f"{dataset.root} has no image that can be read.")
     dataset.records[:], squares = zip(*found, strict=True)
@@ -290,8 +285,8 @@ def fit_baseline(
 
     A four-class system leaves out the tumors of unknown type. Looks at the validation part are not charged.
 
-    Args: `training` and `validation` as `load_squares` gives them; the budget is `minutes` of training by the clock,
-    or, for a try, so many `steps`; `imagenet` is the file of weights for the system that starts from them.
+    Args: `training` and `validation` as `load_squares` gives them; the budget is `minutes` by the clock or, for a try,
+    `steps`; `imagenet` is the file of weights for the system that starts from them.
     Returns: the network in evaluation mode on the CPU, and what it took, JSON-ready (seconds if the budget is minutes).
     Raises: DataError; FloatingPointError if no check gave a loss that is a number.
     """
@@ -333,16 +328,13 @@ def fit_baseline(
     return net.cpu().to(memory_format=torch.contiguous_format).eval(), {
         "start": "ImageNet" if baseline.from_imagenet else "random",
         "seconds": round(seconds, 1) if minutes else None,
-        "steps": taken,
         "passes": round(taken * BATCH / len(labels), 2),
-        "images": len(labels),
-        "best_at": best[1] / CHECKS,
         "stopped_early": share < 1,
     }
 
 
 def endless_batches(n: int) -> Iterator[Tensor]:
-    """Indices of one batch after the other, in a new order for each pass; the rest that fills none is left out."""
+    """Indices of batches, in a new order for each pass; the rest that fills none is left out."""
     batch = min(BATCH, n)
     while True:
         yield from torch.randperm(n)[: n // batch * batch].split(batch)
@@ -352,7 +344,7 @@ def endless_batches(n: int) -> Iterator[Tensor]:
 def answer(baseline: Baseline, net: nn.Module, images: Tensor) -> Tensor:
     """Logits of uint8 (N, S, S) on the CPU, in evaluation mode."""
     net.eval()
-    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    device = next(net.parameters()).device
     return torch.cat([net(baseline.prepare(part.to(device))).float().cpu() for part in images.split(64)])
 
 

@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from model import CLASSES, NO_TUMOR
 
 from ..losses import PARTIAL, log_probability
-from .metrics import ECE_BINS, calibration_error, confidence_gap, figure, mean_with_interval, resample_weights
+from .metrics import ECE_BINS, all_and_resamples, calibration_error, confidence_gap, figure, mean_with_interval, sizes
 
 STATUSES = ("accepted", "doubtful", "refused")
 TEMPERATURES = 0.05, 20.0  # a fit that ends at either bound tells of a broken network, not of its calibration
@@ -31,11 +31,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     `logits` and `labels` as in `negative_log_likelihood`. It never changes which class is the most probable.
     Raises: ValueError for no images, or logits that are not finite.
     """
-    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    if logits.shape != (len(labels), len(CLASSES)) or not len(labels):
-        raise ValueError(f"a temperature needs ({len(labels)}, {len(CLASSES)}) logits, not {logits.shape}")
-    if not np.isfinite(logits).all():
-        raise ValueError("a temperature cannot be fitted to logits that are not finite")
+    if not len(labels) or not np.isfinite(logits).all():
+        raise ValueError("a temperature needs logits, all of them finite")
     fit = minimize_scalar(
         lambda log_t: negative_log_likelihood(logits, labels, np.exp(log_t)),
         bounds=np.log(TEMPERATURES),
@@ -47,8 +44,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def set_figures(sets: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict:
     """How often the prediction set holds the true class, and how large it is.
 
-    Args: `sets` bool (N, 4) in the order of CLASSES; `labels` (N,), where tumors of unknown type take no part, since a
-    set of types cannot be judged without the type; `groups` N strings.
+    Args: `sets` bool (N, 4); `labels` (N,), where tumors of unknown type take no part; `groups` N strings.
     Returns: {n, n_groups, coverage, mean_size, singletons (share of sets of one class), right_if_single, by_class:
     {class: the same}}, each a figure {n, n_groups, value, low, high}. `mean_size` counts classes, 1 to 4.
     """
@@ -58,9 +54,7 @@ def set_figures(sets: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> 
 
     def of(part: np.ndarray) -> dict:
         single = part & (size == 1)
-        return {
-            "n": int(part.sum()),
-            "n_groups": len(set(groups[part])),
+        return sizes(groups[part]) | {
             "coverage": mean_with_interval(covered[part], groups[part]),
             "mean_size": mean_with_interval(size[part], groups[part]),
             "singletons": mean_with_interval(size[part] == 1, groups[part]),
@@ -79,8 +73,8 @@ def calibration_by_source(
     Args: `logits` (N, 4) as the network gives them; `probabilities` (N, 4) calibrated; `labels` (N,); `groups` and
     `sources` N strings each.
     Returns: {source: {n, n_groups, ece, ece_tumor, temperature}}: the calibration error over four classes (None where
-    no type is known) and over tumor against none, and the temperature that would suit this source best: above the one
-    in use if the answers are too sure. None if nothing in the source is answered wrong: then the lower, the better.
+    no type is known) and over tumor against none, and the temperature that would suit this source best. It is None if
+    nothing in the source is answered wrong: then the lower, the better.
     """
     sources, groups = np.asarray(sources, dtype=object), np.asarray(groups, dtype=object)
     figures = {}
@@ -89,17 +83,14 @@ def calibration_by_source(
         truth, full = labels[part], labels[part] != PARTIAL
         none = probabilities[part][:, NO_TUMOR]
         two_classes = np.stack((1 - none, none), axis=1), (truth == NO_TUMOR).astype(int)
-        weights = np.vstack((np.ones(part.sum()), resample_weights(groups[part])))
-        errors = {
-            "ece": calibration_error(probabilities[part][full], truth[full], weights[:, full]),
-            "ece_tumor": calibration_error(*two_classes, weights),
-        }
+        weights = all_and_resamples(groups[part])
+        ece = calibration_error(probabilities[part][full], truth[full], weights[:, full])
+        ece_tumor = calibration_error(*two_classes, weights)
         answers = probabilities[part].argmax(1)
         right = np.where(full, answers == truth, answers != NO_TUMOR)
-        figures[source or "unknown"] = {
-            "n": int(part.sum()),
-            "n_groups": len(set(groups[part])),
-            **{name: figure(values[0], values[1:]) for name, values in errors.items()},
+        figures[source or "unknown"] = sizes(groups[part]) | {
+            "ece": figure(ece[0], ece[1:]),
+            "ece_tumor": figure(ece_tumor[0], ece_tumor[1:]),
             "temperature": None if right.all() else fit_temperature(logits[part], truth),
         }
     return figures
@@ -108,24 +99,14 @@ def calibration_by_source(
 def reliability(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> list[dict]:
     """How often the answer is right against how sure it was, in the bins of the calibration error.
 
-    Args: `probabilities` (N, 4) calibrated; `labels` (N,), where tumors of unknown type take no part; `groups` N
-    strings.
-    Returns: of each bin that holds an image {from, to, confidence, right}: its edges and the mean of the highest
-    probability, 0..1, and the share of right answers as a figure.
+    Args: `probabilities` (N, 4) calibrated; `labels` (N,), where tumors of unknown type take no part; `groups`.
+    Returns: of each bin that holds an image {from, to, right}: its edges, 0..1, and the share of right answers.
     """
     full = labels != PARTIAL
     probabilities, truth, groups = probabilities[full], labels[full], np.asarray(groups, dtype=object)[full]
-    bin_of = confidence_gap(probabilities, truth)[1]
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
-    return [
-        {
-            "from": k / ECE_BINS,
-            "to": (k + 1) / ECE_BINS,
-            "confidence": float(confidence[bin_of == k].mean()),
-            "right": mean_with_interval(right[bin_of == k], groups[bin_of == k]),
-        }
-        for k in np.unique(bin_of).tolist()
-    ]
+    bin_of, right = confidence_gap(probabilities, truth)[1], probabilities.argmax(1) == truth
+    shares = {k: mean_with_interval(right[bin_of == k], groups[bin_of == k]) for k in np.unique(bin_of).tolist()}
+    return [{"from": k / ECE_BINS, "to": (k + 1) / ECE_BINS, "right": share} for k, share in shares.items()]
 
 
 def status_shares(statuses: Sequence[str], groups: Sequence[str]) -> dict:
@@ -137,12 +118,10 @@ def status_shares(statuses: Sequence[str], groups: Sequence[str]) -> dict:
 def on_other_diseases(
     probabilities: np.ndarray, sets: np.ndarray, statuses: Sequence[str], groups: Sequence[str], threshold: float
 ) -> dict:
-    """What is said of diseases that no class stands for: every answer but a doubtful or refused one misleads.
+    """What is answered for N images of diseases that no class stands for; `threshold` of the operating point.
 
-    Args: as above, for N images of such diseases; `threshold` of the operating point.
-    Returns: figures: called_tumor; sure_of_a_type and sure_of_no_tumor (a probability above `SURE`); more_than_one, the
-    share of sets that leave it open; status, the shares of each; and confidently_wrong: accepted, one tumor type alone
-    in the set, its probability above `SURE`: nothing on the page would tell a doctor to doubt it.
+    Returns: figures: called_tumor; sure_of_a_type and sure_of_no_tumor (a probability above `SURE`); status, the shares
+    of each; and confidently_wrong: accepted, one tumor type alone in the set, its probability above `SURE`.
     """
     types = probabilities[:, :NO_TUMOR].max(1)
     alone = (sets.sum(1) == 1) & ~sets[:, NO_TUMOR]
@@ -150,7 +129,6 @@ def on_other_diseases(
         "called_tumor": 1 - probabilities[:, NO_TUMOR] >= threshold,
         "sure_of_a_type": types > SURE,
         "sure_of_no_tumor": probabilities[:, NO_TUMOR] > SURE,
-        "more_than_one": sets.sum(1) > 1,
         "confidently_wrong": (np.asarray(statuses) == "accepted") & alone & (types > SURE),
     }
     found = {name: mean_with_interval(share, groups) for name, share in shares.items()}

@@ -7,17 +7,16 @@
 Each system of baselines.py trains on the vendor split (Training -> Testing, copies and all, a random tenth of Training
 to choose the best weights, as those projects did) and on the honest one (pool, by patient). "ours_full" are finished
 weights, with their own training time, "ours" weights that training.train has made in no more than the budget.
-Results are written after each one: the same command goes on where it was stopped. With --steps nothing is timed.
+Results are written after each system: the same command goes on where it was stopped. With --steps nothing is timed.
 """
 
 import argparse
-import hashlib
 import io
 import itertools
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +26,28 @@ from model import NO_TUMOR
 from model.artifact import FILES
 from model.classifier import TumorClassifier
 
+from ..checkpoint import write_whole
 from ..data.frames import DataError, Dataset, load_frames, read_dataset
 from ..data.layouts import LABELS
 from ..data.training_set import Splits, pool_splits, vendor_splits
 from ..hardware import best_device, describe, versions
 from ..losses import PARTIAL
-from ..network import TumorNet
-from .baselines import BASELINES, WHERE_TO_GET, answer, as_served, fill_from_imagenet, fit_baseline, load_squares
-from .metrics import EVEN_CHANCE, figure_lines, mean_with_interval, measure, ratio_with_interval, tumor_auc_by_sequence
+from .baselines import (
+    BASELINES,
+    WHERE_TO_GET,
+    Baseline,
+    answer,
+    as_served,
+    fill_from_imagenet,
+    fit_baseline,
+    load_squares,
+)
+from .metrics import EVEN_CHANCE, figure_lines, mean_with_interval, measure, ratio_with_interval
 
 OURS, OURS_FULL = "ours", "ours_full"
 TITLES = {OURS: "ours, same budget", OURS_FULL: "ours, finished weights"}
 NAMES = (*BASELINES, *TITLES)
-BINARY = ("auc_tumor", "sensitivity_tumor", "specificity_tumor", "f2_tumor")  # figures of every system
-FOUR = ("accuracy", "macro_f1", "f2_macro")  # of those that know four classes
+FOUR = ("accuracy", "macro_f1", "f2_macro")  # figures of those that know four classes
 
 Answers = Callable[[Dataset], np.ndarray]  # images -> probabilities (N, 4)
 
@@ -49,85 +56,64 @@ def compare(
     out: Path,
     splits: Sequence[Splits],
     budget: dict,
-    external: Dataset | None = None,
-    only: Sequence[str] = NAMES,
-    weights: Mapping[tuple[str, str], Path] | None = None,
-    seed: int = 0,
-    imagenet: Path | None = None,
+    external: Dataset | None,
+    only: Sequence[str],
+    weights: Mapping[tuple[str, str], Path | None],
+    seed: int,
+    imagenet: Path | None,
 ) -> dict:
     """Train and measure what `out` does not hold yet; returns all of it, JSON-ready, and writes it after each system.
 
     Args: `budget` of each system, {"minutes": of training or None, "steps": or None}; `only`, of NAMES; `weights` of
-    ours, (system, split) -> folder; `imagenet`, file of EfficientNet-Lite0's weights.
+    ours, (system, split) -> folder or None; `imagenet`, file of EfficientNet-Lite0's weights.
     Raises: DataError if `out` was begun with another budget, seed, machine or data; OSError, ValueError.
     """
     for name in [name for name in only if name in BASELINES and BASELINES[name].from_imagenet]:
         if not imagenet:  # what cannot be had must not show after an hour
             raise DataError(f"{name} starts from ImageNet's weights. {WHERE_TO_GET}")
         fill_from_imagenet(BASELINES[name].layers(), imagenet)
-    folders = {key: folder for key, folder in (weights or {}).items() if folder and key[0] in only}
-    result = begin(out, splits, budget, external, seed)
-    for split, name in itertools.product(splits, only):
-        folder = folders.get((name, split.name))
-        key = {"system": name, "protocol": split.name} | ({"version": version_of(folder)} if folder else {})
-        known = folder or name in BASELINES
-        if known and not any(row == row | key for row in result["rows"]):
-            print(f"{split.name}: {name}", flush=True)
-            facts, answers = ours(folder, TITLES[name]) if folder else trained(name, split, budget, seed, imagenet)
-            binary = not folder and BASELINES[name].binary
-            sets = {"test": split.test} | ({"external": external} if external else {})
-            row = key | facts | {part: figures(answers(images), images, binary) for part, images in sets.items()}
-            others = [row for row in result["rows"] if (row["system"], row["protocol"]) != (name, split.name)]
-            result["rows"] = [*others, row]
-            write(out, result)
-    return result
-
-
-def begin(out: Path, splits: Sequence[Splits], budget: dict, external: Dataset | None, seed: int) -> dict:
-    """The results so far, or an empty file of them. Raises: DataError if these would not stand beside new ones."""
-    facts = {"budget": budget, "seed": seed, "threads": torch.get_num_threads()}
-    facts |= {"hardware": describe(best_device()), "versions": versions()}
     data = {split.name: split.fingerprint() for split in splits}
     data |= {"external": external.fingerprint()} if external else {}
-    if not out.exists():
-        return facts | {"data": data, "rows": [], "latency": {}}  # training.benchmark times networks
-    result = json.loads(out.read_text())
-    changed = [name for name, value in facts.items() if result.get(name) != value]
-    changed += [name for name, value in data.items() if result["data"].get(name, value) != value]
-    changed += ["external"] if ("external" in data) != ("external" in result["data"]) else []
-    if changed:
+    begun = {"budget": budget, "seed": seed, "threads": torch.get_num_threads(), "data": data}
+    begun |= {"hardware": describe(best_device()), "versions": versions()}
+    result = json.loads(out.read_text()) if out.exists() else begun | {"rows": [], "latency": {}}
+    if changed := [name for name, value in begun.items() if result.get(name) != value]:
         raise DataError(f"{out} was begun with another {', '.join(changed)}. Choose another --out, or remove it.")
-    return result | {"data": result["data"] | data}
-
-
-def write(out: Path, result: dict) -> None:
-    """Put `result` in the place of the file at once."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_suffix(".part")
-    unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    os.replace(unfinished, out)
+    for split, name in itertools.product(splits, only):
+        baseline, folder, key = BASELINES.get(name), weights.get((name, split.name)), (name, split.name)
+        version = sha256((folder / FILES["int8"]).read_bytes()).hexdigest()[:8] if folder else ""
+        done = {(row["system"], row["protocol"]): row.get("version", "") for row in result["rows"]}
+        if not (baseline or folder) or done.get(key) == version:
+            continue
+        print(f"{split.name}: {name}", flush=True)
+        facts, answers = trained(baseline, split, budget, seed, imagenet) if baseline else ours(folder, TITLES[name])
+        sets = {"test": split.test} | ({"external": external} if external else {})
+        binary = bool(baseline and baseline.binary)
+        row = {"system": name, "protocol": split.name, "version": version} | facts
+        row |= {part: figures(answers(images), images, binary) for part, images in sets.items()}
+        others = [other for other in result["rows"] if (other["system"], other["protocol"]) != key]
+        result["rows"] = [*others, row]
+        write_whole((json.dumps(result, indent=2, allow_nan=False) + "\n").encode(), out)
+    return result
 
 
 # ---- systems: facts for a row, and how images are answered
 
 
-def trained(name: str, split: Splits, budget: dict, seed: int, imagenet: Path | None) -> tuple[dict, Answers]:
+def trained(baseline: Baseline, split: Splits, budget: dict, seed: int, imagenet: Path | None) -> tuple[dict, Answers]:
     """One of BASELINES, trained on this split."""
-    baseline = BASELINES[name]
     parts = (load_squares(part, baseline.size) for part in (split.training, split.validation))
     net, took = fit_baseline(baseline, *parts, seed, best_device(), **budget, imagenet=imagenet)
-    parameters, net = sum(parameter.numel() for parameter in net.parameters()), as_served(baseline, net)
-    file = io.BytesIO()
+    net, file = as_served(baseline, net), io.BytesIO()
     torch.save(net.state_dict(), file)
 
     def answers(dataset: Dataset) -> np.ndarray:
         images, _ = load_squares(dataset, baseline.size)
         return baseline.probabilities(answer(baseline, net, images)).double().numpy()
 
-    shown = f"{baseline.size} px, {'gray' if baseline.channels == 1 else 'color'}"
-    size = {"input": shown, "parameters": parameters, "bytes": file.tell()}
     facts = {"title": baseline.title, "claimed": baseline.claimed, "assumed": baseline.assumed}
-    return facts | {"trained": took, "size": size}, answers
+    return facts | {"trained": took, "size": {"bytes": file.tell()}}, answers
 
 
 def ours(folder: Path, title: str) -> tuple[dict, Answers]:
@@ -142,18 +128,8 @@ def ours(folder: Path, title: str) -> tuple[dict, Answers]:
     init = training["settings"]["init"]
     start = "ImageNet" if init == "imagenet" or init.endswith((".pt", ".pth")) else "weights of ours"
     took = {"start": "random" if init == "scratch" else start, "seconds": training["seconds"]}
-    parameters = sum(parameter.numel() for parameter in TumorNet().parameters())
-    file = {"parameters": parameters, "bytes": (folder / FILES["int8"]).stat().st_size}
     facts = {"title": title, "claimed": {}, "trained": took | {"passes": training["epochs"]}}
-    return facts | {"size": {"input": f"{size} px, gray, framed by the head"} | file}, answers
-
-
-def version_of(folder: Path) -> str:
-    """Start of the SHA-256 of the int8 weights in `folder`."""
-    return hashlib.sha256((folder / FILES["int8"]).read_bytes()).hexdigest()[:8]
-
-
-# ---- what is measured
+    return facts | {"size": {"bytes": (folder / FILES["int8"]).stat().st_size}}, answers
 
 
 def figures(probabilities: np.ndarray, dataset: Dataset, binary: bool) -> dict:
@@ -163,13 +139,12 @@ def figures(probabilities: np.ndarray, dataset: Dataset, binary: bool) -> dict:
     """
     labels = np.array([LABELS.index(record.label) for record in dataset.records])
     labels = np.where(labels == NO_TUMOR, labels, PARTIAL) if binary else labels
-    groups, sequences = ([getattr(record, name) for record in dataset.records] for name in ("group", "sequence"))
+    groups = [record.group for record in dataset.records]
     report = measure(probabilities, labels, groups)
     tumor, detected = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
-    kept = {name: report[name] for name in ("n", "n_groups", *BINARY, *(() if binary else FOUR))}
+    kept = {name: report[name] for name in ("n", "n_groups", "auc_tumor", *(() if binary else FOUR))}
     kept["accuracy_tumor"] = mean_with_interval(tumor == detected, groups)
     kept["f1_tumor"] = ratio_with_interval(2.0 * (tumor & detected), 1.0 * tumor + detected, groups)
-    kept["auc_by_sequence"] = tumor_auc_by_sequence(probabilities, labels, groups, sequences)
     return kept
 
 
@@ -181,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--vendor", type=Path, help="folder with Training/ and Testing/")
     parser.add_argument("--pool", type=Path, help="folder with a manifest.csv that has groups")
     parser.add_argument("--external", type=Path, help="images of another source, for reporting only")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON of results; our runs lie beside it")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON of results")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="of training, for each system on each split")
     budget.add_argument("--steps", type=int, help="of training instead, to try the program: nothing is timed")
@@ -206,8 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
         splits += [vendor_splits(options.vendor, options.seed)] if options.vendor else []
         external = read_dataset(options.external).trainable() if options.external else None
         budget = {"minutes": options.minutes, "steps": options.steps}
-        others = (options.only, weights, options.seed, options.imagenet_lite0)
-        result = compare(options.out, splits, budget, external, *others)
+        more = (options.only, weights, options.seed, options.imagenet_lite0)
+        result = compare(options.out, splits, budget, external, *more)
     except (OSError, ValueError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2

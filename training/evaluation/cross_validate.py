@@ -5,10 +5,9 @@
         --out runs/hospitals --report runs/hospitals.json --leave_out tcga_lgg_du --leave_out br35hyes,navoneel
 
 All other options are those of training.train, and go to every run. Each run answers its held-out images with the
-trained float32 network; the answers are kept in its folder as predictions.npz, so that the same command goes on where
-it was stopped and trains nothing twice. Probabilities are the softmax of the logits: no temperature is fitted. The
-threshold for a left-out source is chosen without its images. What refuses images that are no brain MRI, or too far from
-training, is fitted to each run as the export fits it: the share of a left-out source that it refuses is reported.
+trained float32 network, not calibrated; the answers are kept in its folder as predictions.npz, so that the same command
+goes on where it was stopped. The threshold for a left-out source is chosen without its images. What refuses images is
+fitted to each run as the export fits it.
 """
 
 import argparse
@@ -43,12 +42,12 @@ from ..network import STRIDE, TumorNet
 from ..settings import FREE_ON_RESUMING, Settings, add_options, listed
 from ..train import fit
 from .metrics import (
+    all_and_resamples,
     figure,
     figure_lines,
     mean_with_interval,
     measure,
     ratio,
-    resample_weights,
     sizes,
     tumor_auc,
     tumor_types,
@@ -57,7 +56,7 @@ from .metrics import (
 
 PREDICTIONS = "predictions.npz"
 SPECIFICITY = 0.95  # of the held-out images without a tumor, at least
-CLASS_FIGURES = ("n", "n_groups", "accuracy", "balanced_accuracy", "macro_f1", "recall", "auc_tumor")
+CLASS_FIGURES = ("n", "n_groups", "balanced_accuracy", "macro_f1", "recall", "auc_tumor")
 
 
 class Predictions(NamedTuple):
@@ -65,7 +64,6 @@ class Predictions(NamedTuple):
 
     probabilities: np.ndarray  # float64 (N, 4), softmax, rows sum to 1
     labels: np.ndarray  # int64 (N,), index into LABELS; 4 is a tumor of unknown type
-    ids: np.ndarray  # str (N,)
     groups: np.ndarray  # str (N,)
     sources: np.ndarray  # str (N,)
     sequences: np.ndarray  # str (N,), "" where not known
@@ -85,7 +83,7 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 
 
 def predictions_of(settings: Settings) -> Predictions:
-    """Answers of the run that `settings` describe on its test split, trained first unless that has been done.
+    """Answers of the run that `settings` describe on its test split; trained first unless that has been done.
 
     Raises: DataError if the run folder holds answers of other settings or images; what `training.train.fit` raises.
     """
@@ -95,8 +93,6 @@ def predictions_of(settings: Settings) -> Predictions:
     images = training_set.read_split(settings).fingerprint()
     if file.exists():
         with np.load(file, allow_pickle=False) as stored:
-            if missing := {"images", *Predictions._fields} - set(stored.files):
-                raise DataError(f"{file} is older than {', '.join(sorted(missing))}. Remove it: the run answers again.")
             began = json.loads(str(stored["settings"]))
             changed = [f"--{name} {began.get(name)}" for name in asked if began.get(name) != asked[name]]
             if str(stored["images"]) != images:
@@ -105,9 +101,8 @@ def predictions_of(settings: Settings) -> Predictions:
                 raise DataError(f"{file} was made with {', '.join(changed)}. Use these, or choose another --out.")
             return Predictions(*(stored[name] for name in Predictions._fields))
     predictions = _trained_and_asked(settings)
-    unfinished = file.with_suffix(".tmp")
-    with unfinished.open("wb") as stream:
-        np.savez(stream, settings=np.array(json.dumps(asked)), images=np.array(images), **predictions._asdict())
+    unfinished = file.with_suffix(".tmp.npz")
+    np.savez(unfinished, settings=np.array(json.dumps(asked)), images=np.array(images), **predictions._asdict())
     unfinished.replace(file)
     return predictions
 
@@ -121,13 +116,10 @@ def _trained_and_asked(settings: Settings) -> Predictions:
     test = everything.where("test")
     frames = load_frames(test, settings.size, SERVING_MARGIN, Path(settings.cache))
     logits, features = _outputs(net, frames.images)
-    columns = ([getattr(record, name) for record in test.records] for name in ("id", "group", "source", "sequence"))
-    return Predictions(
-        logits.double().softmax(dim=1).numpy(),
-        frames.labels.numpy(),
-        *(np.array(column, dtype=str) for column in columns),
-        _refused(net, settings, training, validation, features),
-    )
+    fields = ("group", "source", "sequence")
+    columns = (np.array([getattr(record, name) for record in test.records], dtype=str) for name in fields)
+    refused = _refused(net, settings, training, validation, features)
+    return Predictions(logits.double().softmax(dim=1).numpy(), frames.labels.numpy(), *columns, refused)
 
 
 def _refused(
@@ -165,8 +157,8 @@ def _outputs(net: TumorNet, images: torch.Tensor) -> tuple[torch.Tensor, torch.T
 def limit_for(scores: np.ndarray, weights: np.ndarray, specificity: float) -> np.ndarray:
     """The lowest score (R,) that has at least `specificity` of the weight of the tumor-free at it or below.
 
-    Args: P(tumor) of the tumor-free images, `scores` (M,); `weights` (R, M), a row for each resample. Where a row has
-    no weight the limit is NaN. A tumor is detected where the score is *above* the limit.
+    Args: P(tumor) of the tumor-free images, `scores` (M,); `weights` (R, M), a row for each resample; its limit is NaN
+    where all are 0. A tumor is detected where the score is *above* the limit.
     """
     order = np.argsort(scores, kind="stable")
     below = ratio(np.cumsum(weights[:, order], axis=1), weights.sum(1, keepdims=True))
@@ -174,16 +166,16 @@ def limit_for(scores: np.ndarray, weights: np.ndarray, specificity: float) -> np
     return np.where(weights.sum(1) > 0, limits, np.nan)
 
 
-def detected_at(specificity: float, tumors: Predictions, normals: Predictions) -> dict:
-    """Share of `tumors` that are detected at this specificity on `normals`, and the AUC between the two.
+def detected_at(tumors: Predictions, normals: Predictions) -> dict:
+    """Share of `tumors` that are detected at `SPECIFICITY` on `normals`, and the AUC between the two.
 
     The limit is taken from these normals alone, and anew in each resample of groups: the interval holds its doubt.
     Returns: {n, n_groups, sensitivity, auc_tumor}, n and n_groups of the tumors, the others {value, low, high}.
     """
     both = joined((tumors, normals))
     scores, is_tumor = 1 - both.probabilities[:, NO_TUMOR], np.arange(len(both.labels)) < len(tumors.labels)
-    weights = np.vstack((np.ones(len(scores)), resample_weights(both.groups)))
-    limits = limit_for(scores[~is_tumor], weights[:, ~is_tumor], specificity)
+    weights = all_and_resamples(both.groups)
+    limits = limit_for(scores[~is_tumor], weights[:, ~is_tumor], SPECIFICITY)
     detected = scores[is_tumor] > limits[:, None]
     total = np.where(np.isnan(limits), 0, weights[:, is_tumor].sum(1))
     rates = ratio((weights[:, is_tumor] * detected).sum(1), total)
@@ -193,47 +185,42 @@ def detected_at(specificity: float, tumors: Predictions, normals: Predictions) -
 
 def auc_between(tumors: Predictions, normals: Predictions) -> dict[str, float | None]:
     """AUC of P(tumor), {value, low, high}; None in all three where one of both is empty."""
-    both = joined((tumors, normals))
-    return tumor_auc(both.probabilities, both.labels, both.groups)
+    return tumor_auc(*joined((tumors, normals))[:3])
 
 
 def folds_report(folds: Sequence[Predictions]) -> dict:
     """Figures of the pooled answers of all folds, each image answered by the one network that had not seen its group.
 
-    Returns: {kind: "folds", folds, by_fold: [{n, n_groups, balanced_accuracy, macro_f1, auc_tumor,
-    types_balanced_accuracy}] (plain numbers, None where undefined), types: as `tumor_types`, pooled: as
-    `metrics.measure`}.
+    Returns: {kind: "folds", folds, by_fold: [{balanced_accuracy, macro_f1, auc_tumor, types_balanced_accuracy}] (plain
+    numbers, None where undefined), types: as `tumor_types`, pooled: as `metrics.measure`}.
     """
 
     def plain(fold: Predictions) -> dict:
-        report = measure(*fold[:2], fold.groups, resamples=1)
+        report, types = measure(*fold[:3], resamples=1), tumor_types(*fold[:3])
         values = {name: report[name]["value"] for name in ("balanced_accuracy", "macro_f1", "auc_tumor")}
-        types = tumor_types(*fold[:2], fold.groups)
-        return sizes(fold.groups) | values | {"types_balanced_accuracy": types and types["balanced_accuracy"]["value"]}
+        return values | {"types_balanced_accuracy": types and types["balanced_accuracy"]["value"]}
 
     pooled = joined(folds)
     return {
         "kind": "folds",
         "folds": len(folds),
         "by_fold": [plain(fold) for fold in folds],
-        "types": tumor_types(*pooled[:2], pooled.groups),
-        "pooled": measure(*pooled[:2], pooled.groups, sources=pooled.sources.tolist()),
+        "types": tumor_types(*pooled[:3]),
+        "pooled": measure(*pooled[:3], sources=pooled.sources),
     }
 
 
 def left_out_report(answers: Predictions, left_out: Sequence[str]) -> dict:
     """Figures of one run without the sources `left_out`, on their images.
 
-    Its yardstick is the normals: the images without a tumor of the *other* sources' test split. The threshold is the
-    P(tumor) above which 5 % of them lie at most.
+    Its normals are the images without a tumor of the *other* sources' test split; the threshold is the P(tumor) above
+    which 5 % of them lie at most.
 
-    Returns: {left_out, normals: {n, n_groups, by_source: {source: images}}, threshold, specificity, tumors: as
-    `detected_at`, by_source: {source: as `detected_at`}, own_normals: {n, n_groups, specificity, auc_tumor} of the
-    left-out sources' own tumor-free images, classes: {n, n_groups, accuracy, balanced_accuracy, macro_f1, recall,
-    auc_tumor} where the left-out sources hold several classes, types: as `tumor_types`, auc: {value, low, high} of the
-    left-out tumors and tumor-free images (of a kind that is not among them those of the other sources' test split),
-    by_sequence: {sequence: {n, auc}} and refused: {n, n_groups, value, low, high} of the left-out images alone}; what
-    has no images is None.
+    Returns: {left_out, normals: {n, n_groups}, threshold, tumors: as `detected_at`, by_source: {source: as
+    `detected_at`}, own_normals: {n, n_groups, specificity, auc_tumor} of the left-out sources' own tumor-free images,
+    classes: figures of these sources where they hold several, types: as `tumor_types`, auc: {value, low, high} of their
+    tumors and tumor-free images (of a kind that is not among them those of the other sources), by_sequence: {sequence:
+    {auc}} and refused: {n, n_groups, value, low, high} of their images alone}; what has no images is None.
     Raises: DataError if there are no normals, or no tumors or images that are left out.
     """
     held_out, tumor = np.isin(answers.sources, left_out), answers.labels != NO_TUMOR
@@ -244,35 +231,28 @@ def left_out_report(answers: Predictions, left_out: Sequence[str]) -> dict:
         )
     tumors, own = answers.part(held_out & tumor), answers.part(held_out & ~tumor)
     all_tumors, typed = tumors if len(tumors.labels) else answers.part(tumor), images.part(images.labels < len(CLASSES))
-    p_normal = 1 - normals.probabilities[:, NO_TUMOR]
-    [threshold] = limit_for(p_normal, np.ones((1, len(p_normal))), SPECIFICITY)
-
-    def own_normals() -> dict:
-        negative = 1 - own.probabilities[:, NO_TUMOR] <= threshold
-        specificity = mean_with_interval(negative, own.groups)
-        figures = {name: specificity[name] for name in ("value", "low", "high")}
-        return sizes(own.groups) | {"specificity": figures, "auc_tumor": auc_between(all_tumors, own)}
-
-    def classes() -> dict:
-        figures = measure(*typed[:2], typed.groups)
-        return {name: figures[name] for name in CLASS_FIGURES}
+    [threshold] = limit_for(1 - normals.probabilities[:, NO_TUMOR], np.ones((1, len(normals.labels))), SPECIFICITY)
+    own_normals = classes = None
+    if len(own.labels):
+        specificity = mean_with_interval(1 - own.probabilities[:, NO_TUMOR] <= threshold, own.groups)
+        own_normals = sizes(own.groups) | {"specificity": specificity, "auc_tumor": auc_between(all_tumors, own)}
+    if len(set(typed.labels)) > 1:
+        figures = measure(*typed[:3])
+        classes = {name: figures[name] for name in CLASS_FIGURES}
 
     def of_sequence(sequence: str) -> dict:
-        auc = auc_between(*(part.part(part.sequences == sequence) for part in (tumors, own)))
-        return {"n": int((images.sequences == sequence).sum()), "auc": auc}
+        return {"auc": auc_between(*(part.part(part.sequences == sequence) for part in (tumors, own)))}
 
     parts = {source: tumors.part(tumors.sources == source) for source in left_out if source in tumors.sources}
-    by_source = {source: int((normals.sources == source).sum()) for source in sorted(set(normals.sources))}
     return {
         "left_out": list(left_out),
-        "normals": sizes(normals.groups) | {"by_source": by_source},
+        "normals": sizes(normals.groups),
         "threshold": float(threshold),
-        "specificity": float((p_normal <= threshold).mean()),
-        "tumors": detected_at(SPECIFICITY, tumors, normals) if len(tumors.labels) else None,
-        "by_source": {source: detected_at(SPECIFICITY, part, normals) for source, part in parts.items()},
-        "own_normals": own_normals() if len(own.labels) else None,
-        "classes": classes() if len(set(typed.labels)) > 1 else None,
-        "types": tumor_types(*images[:2], images.groups),
+        "tumors": detected_at(tumors, normals) if len(tumors.labels) else None,
+        "by_source": {source: detected_at(part, normals) for source, part in parts.items()},
+        "own_normals": own_normals,
+        "classes": classes,
+        "types": tumor_types(*images[:3]),
         "auc": auc_between(all_tumors, own if len(own.labels) else normals),
         "by_sequence": {sequence: of_sequence(sequence) for sequence in sorted(set(images.sequences) - {""})},
         "refused": mean_with_interval(images.refused, images.groups),
@@ -286,8 +266,7 @@ def cross_validate(settings: Settings, leave_out: Sequence[str] = ()) -> dict:
     """Run all folds of `settings`, or one run for each of `leave_out` (sources with commas between).
 
     Returns: `folds_report`, or {kind: "leave_source_out", runs: [`left_out_report`], score: mean of their `auc`, by
-    which recipes are chosen}; with `sources` and `settings` (of folders only the names). Raises: DataError, and what
-    training raises.
+    which recipes are chosen}; with `settings` (of folders only the names). Raises: DataError, and what training raises.
     """
     out = Path(settings.out)
     if leave_out:
@@ -302,12 +281,11 @@ def cross_validate(settings: Settings, leave_out: Sequence[str] = ()) -> dict:
         folds = range(settings.folds)
         runs = [dataclasses.replace(settings, fold=fold, out=str(out / f"fold-{fold}")) for fold in folds]
         report = folds_report([predictions_of(run) for run in runs])
-    facts = without_folders(dataclasses.asdict(settings)) | {"map_stride": STRIDE}
-    return report | {"sources": listed(settings.sources), "settings": facts}
+    return report | {"settings": without_folders(dataclasses.asdict(settings)) | {"map_stride": STRIDE}}
 
 
 def summary(result: dict) -> dict:
-    """The part of a report of `cross_validate` that is worth printing, by what was left out, or pooled."""
+    """What is printed of a report of `cross_validate`, by what was left out, or pooled."""
     if result["kind"] == "folds":
         return {name: result["pooled"][name] for name in CLASS_FIGURES} | {"types": result["types"] or {}}
     return {" + ".join(run["left_out"]): run for run in result["runs"]} | {"mean AUC": result["score"]}
@@ -325,9 +303,8 @@ def main(arguments: list[str] | None = None) -> int:
     report, leave_out = options.pop("report"), options.pop("leave_out")
     if bool(leave_out) == bool(options["folds"]):
         parser.error("say either --folds, or --leave_out once or more")
-    return write_report(
-        lambda: cross_validate(Settings(**options), leave_out), report, lambda result: figure_lines(summary(result))
-    )
+    lines = lambda result: figure_lines(summary(result))  # noqa: E731
+    return write_report(lambda: cross_validate(Settings(**options), leave_out), report, lines)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
     python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/pool --out runs/report
     python -m training.evaluation.evaluate --weights model/weights --data ../shared/data/external --out DIR --json
 
-Any data set that training reads can be measured. The report folder gets metrics.json, confusion.png, roc.png,
-reliability.png, history.png (where the run's history lies beside the weights), and predictions.png: a sheet of answers
-that shows patients, so never commit it. Images that the model would refuse are measured like all others; their share is
-in the report. Exit code 2, with a message, if something named does not exist.
+Any data set that training reads can be measured. The report folder gets metrics.json and plots; predictions.png is a
+sheet of answers that shows patients, so never commit it. Images that the model would refuse are measured like all
+others; their share is in the report.
 """
 
 import argparse
@@ -36,15 +35,15 @@ def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = N
     Raises: DataError if there is nothing to measure.
     """
     known = dataset.trainable()
-    frames, raw, probabilities = _answers(classifier, known)
+    frames, raw, probabilities = answers(classifier, known)
     labels, threshold = frames.labels.numpy(), classifier.threshold
-    groups, sources, sequences = (
-        [getattr(record, field) for record in known.records] for field in ("group", "source", "sequence")
-    )
+    fields = ("group", "source", "sequence")
+    groups, sources, sequences = ([getattr(record, field) for record in known.records] for field in fields)
     images = probabilities, labels, groups
     masks = box_masks(frames.boxes.numpy(), classifier.config["size"])
     figures = measure(*images, sources, sequences, threshold)
     at_threshold = {key: figures[f"{key}_tumor"] for key in ("sensitivity", "specificity")}
+    others = Dataset(dataset.root, [record for record in dataset.records if record.label == OTHER], dataset.problems)
     report = {
         "data": name,
         "model": classifier.version,
@@ -57,7 +56,7 @@ def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = N
         "calibration_by_source": calibration_by_source(raw.logits, *images, sources),
         "evidence": evidence_figures(raw.evidence, probabilities, labels, masks, groups),
         "refusal": status_shares(statuses(classifier, frames, raw, probabilities), groups),
-        "other_pathology": _other_pathology(classifier, dataset),
+        "other_pathology": _other_pathology(classifier, others) if others.records else {},
         "fingerprint": known.fingerprint(),
         "problems": len(dataset.problems),
     }
@@ -73,19 +72,16 @@ def evaluate(classifier: TumorClassifier, dataset: Dataset, out: Path | None = N
     return report
 
 
-def _answers(classifier: TumorClassifier, dataset: Dataset) -> tuple[Frames, RawOutputs, np.ndarray]:
+def answers(classifier: TumorClassifier, dataset: Dataset) -> tuple[Frames, RawOutputs, np.ndarray]:
     """Frames, outputs, and calibrated probabilities (N, 4) of the images that can be read."""
     frames = load_frames(dataset, classifier.config["size"], classifier.config["margin"])
     raw = classifier.outputs(frames.images)
     return frames, raw, classifier.calibrate(raw.logits)
 
 
-def _other_pathology(classifier: TumorClassifier, dataset: Dataset) -> dict:
-    """What is answered for diseases that the model has no class for; empty where the data set holds none."""
-    others = Dataset(dataset.root, [record for record in dataset.records if record.label == OTHER], dataset.problems)
-    if not others.records:
-        return {}
-    frames, raw, probabilities = _answers(classifier, others)
+def _other_pathology(classifier: TumorClassifier, others: Dataset) -> dict:
+    """What is answered for diseases that the model has no class for."""
+    frames, raw, probabilities = answers(classifier, others)
     sets, judged = classifier.prediction_sets(probabilities), statuses(classifier, frames, raw, probabilities)
     groups = [record.group for record in others.records]
     return on_other_diseases(probabilities, sets, judged, groups, classifier.threshold)
@@ -107,14 +103,12 @@ def select(root: Path, split: str, trained_on: str = "") -> tuple[Dataset, str]:
     if split == "all":
         return dataset, ""
     wanted = split_named(split)
-    given = {record.split for record in read_records(root)[0]} - {""}
-    name = root.resolve().name
+    given, name = {record.split for record in read_records(root)[0]} - {""}, root.resolve().name
     if dataset.trainable().fingerprint() == trained_on or wanted in given:
         return dataset.where(wanted), ""
     if given:
-        raise DataError(
-            f"{name} has no split {wanted!r}; it has {', '.join(sorted(given))}. Use --split all for all of it."
-        )
+        known = ", ".join(sorted(given))
+        raise DataError(f"{name} has no split {wanted!r}; it has {known}. Use --split all for all of it.")
     return dataset, f"{name} comes without splits, so all of it is measured."
 
 
@@ -135,10 +129,6 @@ def main(arguments: list[str] | None = None) -> int:
         dataset, note = select(options.data, options.split, classifier.config.get("data_fingerprint", ""))
         split = "all" if note else options.split
         report = evaluate(classifier, dataset, options.out, f"{options.data.resolve().name}, {split}")
-        histories = [folder / "history.jsonl" for folder in (options.weights, options.weights.parent)]
-        for history in [file for file in histories if file.exists()][:1]:
-            epochs = [json.loads(line) for line in history.read_text().splitlines()]
-            plots.plot_history(epochs, options.out / "history.png")
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

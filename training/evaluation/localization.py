@@ -3,10 +3,8 @@
     python -m training.evaluation.localization --weights model/weights --out runs/phantoms.json
 
 The command measures heads that were drawn for this alone, though by the code that draws training images, too.
-The map of a tumor type holds shares of that type's evidence, none of them negative, which sum to 1 over its cells.
-Measured is the map that the page shows, the likeliest tumor type's: with the correct class, that of its own type. The
-peak is the brightest point of the map as the page draws it, smoothly enlarged, which is finer than a cell; the share
-inside counts each cell by how much of it the lesion covers.
+Measured is the map that the page shows, the likeliest tumor type's. Its peak is the brightest point of the map as the
+page draws it, smoothly enlarged; the share inside counts each cell by how much of it the lesion covers.
 Source: the pointing game, Zhang et al. 2016, arXiv:1608.00507, which allows a tolerance as well.
 """
 
@@ -48,11 +46,11 @@ def evidence_figures(
     Args: `evidence` (N, 4, h, w), shares over the frame; `probabilities` (N, 4); `labels` (N,) index into CLASSES, or 4
     for a tumor of unknown type; `masks` bool (N, H, W) of the lesions on the frame, empty where unknown, H and W
     multiples of h and w; `groups` N strings.
-    Returns: {"cells": h, "all_answers" and "named_right": {"all" and each label: {peak_inside, peak_near (inside, or at
-    most a cell's width away), share_inside, and to compare: even, the share inside of a map that is the same
-    everywhere}}, "wrong_place": {"right", "wrong", of which "wrong_type" and "missed": share of peaks that are not
-    even near}}. All figures are {n, n_groups, value, low, high}. A tumor of unknown type is answered right, but not
-    named, if a tumor is the most probable class. Empty without any lesion.
+    Returns: {"cells": h, "all_answers" and "named_right" (the correct class): {"all" and each label: {peak_inside,
+    peak_near (inside, or at most a cell's width away), share_inside, even (that share of an even map)}}, "wrong_place":
+    {"right", "wrong", of which "wrong_type" and "missed": share of peaks that are not even near}}. All figures are {n,
+    n_groups, value, low, high}. A tumor of unknown type is answered right, but not by its class, if a tumor is the most
+    probable. Empty without any lesion.
     """
     labels, groups = np.asarray(labels), np.asarray(groups, dtype=object)
     counted = masks.any((1, 2)) & np.isin(labels, list(LABELS.values()))

@@ -4,22 +4,22 @@
     python -m training.evaluation.marks --data ../shared/data/pool --split val
     python -m training.evaluation.marks --data ../shared/data/external --split all
 
-Without --fit it prints, of the ordinary slices, how many are called drawn on, and, after one mark was drawn on each
-that was accepted: how many are found, and how many change class and are still accepted, without the rule and with it.
+Without --fit it prints how many ordinary slices are called drawn on, and, after one mark was drawn on each accepted
+one, how many are found, and how many change class and are still accepted, without the rule and with it.
 """
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from sklearn.neural_network import MLPClassifier
 
-from model import CLASSES, marks, scans
+from model import CLASSES, NO_TUMOR, marks, scans
 from model.artifact import EMBEDDED
 from model.classifier import TumorClassifier
 from model.scans import Scan, planes
@@ -36,23 +36,14 @@ FALSE_ALARMS = 0.001  # of the ordinary slices of a fit are called drawn on
 NEURONS = 32
 PHANTOMS = 250
 EVERY = 6  # slices of a volume
-# Of slices with a mark; before and after: without and with the rule that calls such slices doubtful.
-COUNTED = ("drawn", "found", "changed_before", "changed_after", "normals", "to_tumor_before", "to_tumor_after")
 
 
 def draw(
-    image: np.ndarray,
-    rng: np.random.Generator,
-    side: int,
-    color: str = "",
-    shape: str = "",
-    thick: int = 0,
-    at: tuple[float, float] | None = None,
+    image: np.ndarray, rng: np.random.Generator, side: int, color: str = "", shape: str = "", thick: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """One mark somewhere on the head: uint8 (h, w) -> uint8 (H, W, 3), whose longer side is `side`, and where it lies.
 
-    Args: `color`, one of `COLORS`, `shape`, one of `SHAPES`, `thick`, 1 to 5 pixels, `at`, row and column of its middle
-        as fractions of the sides; what is not given is drawn by lot, as are size, antialiasing, dashes, and JPEG.
+    Args: `color`, one of `COLORS`, `shape`, one of `SHAPES`, `thick`, 1 to 5 pixels; what is not given is drawn by lot.
     Returns: the picture, and float32 (H, W), what share of each pixel the mark covers.
     """
     gray = _enlarged(image, side)
@@ -61,8 +52,6 @@ def draw(
     thick, reach = thick or int(rng.integers(1, 6)), side * rng.uniform(0.05, 0.2)
     top, left, half_height, half_width = marks.head_ellipse(gray)
     middle = np.array((left + rng.uniform(-0.6, 0.6) * half_width, top + rng.uniform(-0.6, 0.6) * half_height))
-    if at is not None:
-        middle = np.array((at[1] * width, at[0] * height))
     fine, dashed = int(rng.choice((1, FINE))), rng.random() < 0.2
     lines = [] if shape == "letters" else [line * reach + middle for line in _strokes(shape, rng)]
     letters = "".join(rng.choice(list("ABCDEFHKLMNRTX12345"), int(rng.integers(1, 4))))
@@ -126,11 +115,12 @@ def fit(slices: list[np.ndarray], volumes: list[np.ndarray]) -> dict[str, list]:
     Some are enlarged, so that it is the line that tells and not the size, and some shown in a narrow window, which
     makes white what no one drew. The bias lets `FALSE_ALARMS` of all slices pass.
     """
-    from sklearn.neural_network import MLPClassifier
-
     rng = np.random.default_rng(0)
     heads = [draw_phantom(str(rng.choice(CLASSES)), seed, 320).image // 4 * 4 for seed in range(PHANTOMS)]
-    heads += list(slices_of_phantoms(range(PHANTOMS // 20)))
+    for seed in range(PHANTOMS // 20):  # and in all planes, with 64 gray levels as in examples/
+        volume = draw_volume("notumor", 1000 + seed, 24, 160, ("t1", "t2", "t1c", "flair")[seed % 4]) // 4 * 4
+        cuts = planes(Scan(list(volume), "", "axial", (5.0, 1.4))).values()
+        heads += [pixels for cut in cuts for pixels in cut.slices[::4]]
     shown = [*slices, *heads, *volumes]
     shown += [_enlarged(pixels, int(rng.choice(SIDES[1:4]))) for pixels in slices[::4]]
     shown += [windowed(pixels, rng.uniform(1.2, 3.5)) for pixels in (*slices[1::3], *heads, *heads, *heads)]
@@ -166,47 +156,29 @@ def _enlarged(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def slices_of_volumes(folder: Path) -> Iterator[np.ndarray]:
-    """Every `EVERY`th slice of the volumes in a folder, in all planes, as they are served."""
-    for file in sorted(folder.glob("*.nii*")):
-        for cut in planes(scans.read(file)).values():
-            yield from cut.slices[::EVERY]
+def measure(classifier: TumorClassifier, slices: list[np.ndarray]) -> dict:
+    """What marks do to the answers: counts, and in "alarms" the indices of slices called drawn on without a mark.
 
-
-def slices_of_phantoms(seeds: Iterable[int]) -> Iterator[np.ndarray]:
-    """Slices of drawn heads in all planes, with 64 gray levels as in examples/, uint8."""
-    for seed in seeds:
-        volume = draw_volume("notumor", 1000 + seed, 24, 160, ("t1", "t2", "t1c", "flair")[seed % 4]) // 4 * 4
-        for cut in planes(Scan(list(volume), "", "axial", (5.0, 1.4))).values():
-            yield from cut.slices[::4]
-
-
-def measure(classifier: TumorClassifier, slices: list[np.ndarray], outside: bool = False) -> dict:
-    """Shares and counts as the docstring above names them. `outside`: marks are drawn in the corners instead."""
+    Before and after: without and with the rule that calls such slices doubtful.
+    """
     rng = np.random.default_rng(1)
     plain = classifier.predict(slices)
     alarms = [i for i, made in enumerate(plain) if marks.DRAWN_ON in made.about_slice]
-    kept = [i for i, made in enumerate(plain) if made.status == "accepted"]
-    counts = dict.fromkeys(COUNTED, 0)
-    for i in kept:
-        at = rng.choice((0.06, 0.94), 2) if outside else None
-        side = max(slices[i].shape) if rng.random() < 0.4 else int(rng.choice(SIDES))
-        picture, _ = draw(slices[i], rng, side, shape="letters" if outside else "", at=at)
-        (made,) = classifier.predict([np.asarray(Image.fromarray(picture).convert("L"))])
-        by_lines, other = marks.DRAWN_ON in made.about_slice, made.about_slice.replace(marks.DRAWN_ON, "").strip()
-        found, normal = by_lines or marks.has_color(picture), plain[i].label == "notumor"
-        changed = made.label != plain[i].label and made.status != "refused" and not other and not made.about_answer
-        row = (
-            True,
-            found,
-            changed,
-            changed and not found,
-            normal,
-            changed and normal,
-            changed and normal and not found,
-        )
-        counts = {name: counts[name] + int(value) for name, value in zip(COUNTED, row, strict=True)}
-    return {"slices": len(slices), "false_alarms": len(alarms), "accepted": len(kept), "alarms": alarms} | counts
+    rows = []
+    for image, before in zip(slices, plain, strict=True):
+        if before.status == "accepted":
+            side = max(image.shape) if rng.random() < 0.4 else int(rng.choice(SIDES))
+            picture, _ = draw(image, rng, side)
+            (made,) = classifier.predict([np.asarray(Image.fromarray(picture).convert("L"))])
+            other = made.about_slice.replace(marks.DRAWN_ON, "").strip()
+            found = marks.DRAWN_ON in made.about_slice or marks.has_color(picture)
+            kept = made.status != "refused" and not other and not made.about_answer
+            rows.append((found, kept and made.label != before.label, before.label == CLASSES[NO_TUMOR]))
+    found, changed, normal = np.array(rows, dtype=bool).reshape(-1, 3).T
+    counts = {"found": found, "changed_before": changed, "changed_after": changed & ~found, "normals": normal}
+    counts |= {"to_tumor_before": changed & normal, "to_tumor_after": changed & normal & ~found}
+    totals = {"slices": len(slices), "false_alarms": len(alarms), "accepted": len(rows), "alarms": alarms}
+    return totals | {name: int(part.sum()) for name, part in counts.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -217,18 +189,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of images")
     parser.add_argument("--split", default="val", help="which of them are measured; all for every one (default: val)")
     parser.add_argument("--volumes", type=Path, help="folder of NIfTI volumes without marks, to fit")
-    parser.add_argument("--corners", action="store_true", help="draw letters in the corners instead")
     parser.add_argument("--fit", action="store_true", help="fit to the training split, and write model/marks.json")
     options = parser.parse_args(arguments)
     dataset = read_dataset(options.data)
     part = dataset if options.split == "all" else dataset.where("train" if options.fit else options.split)
     slices = [scans.read(record.path).slices[0] for record in part.records]
     if options.fit:
-        volumes = list(slices_of_volumes(options.volumes)) if options.volumes else []
+        files = sorted(options.volumes.glob("*.nii*")) if options.volumes else []
+        cuts = [cut for file in files for cut in planes(scans.read(file)).values()]
+        volumes = [pixels for cut in cuts for pixels in cut.slices[::EVERY]]
         text = json.dumps(fit(slices, volumes), separators=(",", ":")).replace('],"', '],\n"') + "\n"
         Path(marks.__file__).with_name("marks.json").write_text(text)
         return 0
-    report = measure(TumorClassifier.from_folder(EMBEDDED), slices, options.corners)
+    report = measure(TumorClassifier.from_folder(EMBEDDED), slices)
     report["alarms"] = [part.records[i].id for i in report["alarms"]]
     print(json.dumps(report, indent=2))
     return 0

@@ -2,8 +2,7 @@
 
 Images of one patient resemble each other, so *groups* are resampled, never images. A resample is a weight for each
 image: how often its group was drawn. Every statistic is written once, over rows of weights (resamples, images): a row
-of ones gives its value, 1,000 random rows its interval, in a fraction of a second. Each equals scikit-learn's, which
-tests/test_metrics.py checks. How sure the answers are is measured in certainty.py, where they look in localization.py.
+of ones gives its value, 1,000 random rows its interval. Each equals scikit-learn's (tests/test_metrics.py).
 
 Rules:
 - Four classes: the answer is the most probable class. Images labeled "tumor" (type unknown) take no part.
@@ -27,7 +26,14 @@ from ..losses import PARTIAL
 RESAMPLES = 1000
 ECE_BINS = 15
 EVEN_CHANCE = 0.5  # the threshold on P(tumor) of whatever comes without an operating point
-SUMMARY = ("accuracy", "sensitivity_tumor", "specificity_tumor", "auc_tumor")  # what by_source and by_sequence hold
+SUMMARY = (
+    "n",
+    "n_groups",
+    "accuracy",
+    "sensitivity_tumor",
+    "specificity_tumor",
+    "auc_tumor",
+)  # what by_source and by_sequence hold
 
 
 # ---- the group bootstrap
@@ -38,6 +44,11 @@ def resample_weights(groups: Sequence[str], resamples: int = RESAMPLES, seed: in
     names, group_of = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     return draws[:, group_of].astype(np.float64)
+
+
+def all_and_resamples(groups: Sequence[str], resamples: int = RESAMPLES) -> np.ndarray:
+    """float64 (1 + resamples, N): a row of ones, for the value, then `resample_weights`, for its interval."""
+    return np.vstack((np.ones(len(groups)), resample_weights(groups, resamples)))
 
 
 def figure(value: float, spread: np.ndarray) -> dict[str, float | None]:
@@ -58,20 +69,20 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def mean_with_interval(
-    values: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+    values: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES
 ) -> dict[str, int | float | None]:
     """Mean over images of `values` (N,), for bool the share of True: {n, n_groups, value, low, high}."""
     values = np.asarray(values, dtype=float)
-    return sizes(groups) | ratio_with_interval(values, np.ones(len(values)), groups, resamples, seed)
+    return sizes(groups) | ratio_with_interval(values, np.ones(len(values)), groups, resamples)
 
 
 def ratio_with_interval(
-    parts: np.ndarray, wholes: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+    parts: np.ndarray, wholes: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES
 ) -> dict[str, float | None]:
     """Sum of `parts` over sum of `wholes`, both (N,) over images: {value, low, high}."""
     if not len(parts):
         return figure(np.nan, np.zeros(0))
-    weights = np.vstack((np.ones(len(parts)), resample_weights(groups, resamples, seed)))
+    weights = all_and_resamples(groups, resamples)
     ratios = ratio(weights @ parts, weights @ wholes)
     return figure(ratios[0], ratios[1:])
 
@@ -88,40 +99,36 @@ def measure(
     probabilities: np.ndarray,
     labels: np.ndarray,
     groups: Sequence[str],
-    sources: Sequence[str] | None = None,
-    sequences: Sequence[str] | None = None,
+    sources: Sequence[str] = (),
+    sequences: Sequence[str] = (),
     threshold: float = EVEN_CHANCE,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict:
     """All figures of one test set, ready for JSON.
 
     Args: `probabilities` (N, 4) in the order of CLASSES, rows sum to 1; `labels` (N,) index into CLASSES, or 4 for a
     tumor of unknown type; `groups`, `sources`, `sequences` N strings each ("" is unknown); `threshold` on P(tumor).
-    Returns: a dictionary; every figure is {value, low, high} (None where undefined), recall, precision and specificity
-    hold one of these for each class. Brier is the sum over the classes of the squared error (0 to 2), ECE has 15 bins
-    of equal width over the highest probability.
-    Raises: ValueError for no images, lengths that differ, a label or probability out of range.
+    Returns: a dictionary; every figure is {value, low, high} (None where undefined), recall holds one of these for each
+    class. Brier is the sum over the classes of the squared error (0 to 2), ECE has 15 bins of equal width over the
+    highest probability.
+    Raises: ValueError for no images.
     """
-    probabilities, labels, groups = _checked(probabilities, labels, groups)
+    if not len(labels):
+        raise ValueError("there are no images to measure")
+    groups = np.asarray(groups, dtype=object)
 
     def figures(part: np.ndarray) -> dict:
-        values = statistics(probabilities[part], labels[part], threshold, np.ones((1, part.sum())))
-        weights = resample_weights(groups[part], resamples, seed)
-        spread = statistics(probabilities[part], labels[part], threshold, weights)
-        return _sizes(labels[part], groups[part]) | {
-            name: figure(value[0], spread[name])
-            if value.ndim == 1
-            else {c: figure(value[0, k], spread[name][:, k]) for k, c in enumerate(CLASSES)}
-            for name, value in values.items()
-        }
+        found = statistics(probabilities[part], labels[part], threshold, all_and_resamples(groups[part], resamples))
+        recall = found.pop("recall").T
+        report = sizes(groups[part]) | {name: figure(values[0], values[1:]) for name, values in found.items()}
+        return report | {"recall": {name: figure(recall[k, 0], recall[k, 1:]) for k, name in enumerate(CLASSES)}}
 
-    def by(names: Sequence[str] | None) -> dict:
+    def by(names: Sequence[str]) -> dict:
         """The summary for each source or sequence; empty where none is known."""
-        names = np.array([name or "unknown" for name in names or ()], dtype=object)
+        names = np.array([name or "unknown" for name in names], dtype=object)
         known = sorted(set(names)) if set(names) - {"unknown"} else []
         found = {name: figures(names == name) for name in known}
-        return {n: {key: part[key] for key in (*_sizes(labels, groups), *SUMMARY)} for n, part in found.items()}
+        return {name: {key: part[key] for key in SUMMARY} for name, part in found.items()}
 
     full = labels != PARTIAL
     cell = labels[full] * len(CLASSES) + probabilities[full].argmax(1)
@@ -135,35 +142,24 @@ def measure(
     }
 
 
-def tumor_auc(
-    probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, float | None]:
+def tumor_auc(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict[str, float | None]:
     """The "auc_tumor" of `measure` alone, {value, low, high}; None in all three without tumors or without normals."""
-    scores, tumor = -probabilities[:, NO_TUMOR], labels != NO_TUMOR
-    weights = np.vstack((np.ones(len(labels)), resample_weights(groups, resamples, seed)))
-    areas = _auc(scores, tumor, weights)
+    areas = _auc(-probabilities[:, NO_TUMOR], labels != NO_TUMOR, all_and_resamples(groups))
     return figure(areas[0], areas[1:])
 
 
 def tumor_auc_by_sequence(
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    groups: Sequence[str],
-    sequences: Sequence[str],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], sequences: Sequence[str]
 ) -> dict:
     """AUC of P(tumor), tumors of each sequence against *all* normals: {sequence: {n, n_groups, value, low, high}}.
 
     Normals of the same sequence are often missing (nobody gives contrast agent to the healthy), hence all of them.
     """
-    probabilities, labels, groups = _checked(probabilities, labels, groups)
-    sequences, normal = np.asarray(sequences, dtype=object), labels == NO_TUMOR
-    areas = {}
+    groups, sequences = (np.asarray(names, dtype=object) for names in (groups, sequences))
+    normal, areas = labels == NO_TUMOR, {}
     for sequence in sorted(set(sequences[~normal]) - {""}):
         part = normal | (sequences == sequence)
-        area = tumor_auc(probabilities[part], labels[part], groups[part], resamples, seed)
-        areas[sequence] = _sizes(labels[part], groups[part]) | area
+        areas[sequence] = sizes(groups[part]) | tumor_auc(probabilities[part], labels[part], groups[part])
     return areas
 
 
@@ -173,32 +169,18 @@ def tumor_types(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[
     The answer is the most probable of the tumor types, however probable "no tumor" is. Images without a tumor and
     tumors of unknown type take no part.
 
-    Args: as for `measure`. Returns: {n, n_groups, accuracy, balanced_accuracy, macro_f1, probability, recall}
-    with {value, low, high} each, in `recall` one for each type; None if there is no such image. `probability` is what
-    the right type is given among the types, on average, each type counting the same: a third for whatever constant
-    answer, while the most probable type may be right more often by differences of a hair.
+    Args: as for `measure`. Returns: {n, n_groups, accuracy, balanced_accuracy, macro_f1, recall} with {value, low,
+    high} each, in `recall` one for each type; None if there is no such image.
     """
     typed = labels < NO_TUMOR
     if not typed.any():
         return None
     among_types = probabilities[typed].copy()
     among_types[:, NO_TUMOR] = 0
-    among_types /= np.maximum(among_types.sum(1, keepdims=True), 1e-300)
-    answers = among_types, labels[typed], np.asarray(groups, dtype=object)[typed]
-    report = measure(*answers)
-    return {name: report[name] for name in ("n", "n_groups", "accuracy", "balanced_accuracy", "macro_f1")} | {
-        "probability": given_to_truth(*answers),
-        "recall": {name: report["recall"][name] for name in CLASSES[:NO_TUMOR]},
-    }
-
-
-def given_to_truth(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict[str, float | None]:
-    """Probability of the right class, mean over the images of a class, then over the classes there are."""
-    given = probabilities[np.arange(len(labels)), labels]
-    is_class = np.array([labels == label for label in np.unique(labels)], dtype=float).T
-    weights = np.vstack((np.ones(len(labels)), resample_weights(groups)))
-    means = ratio((weights * given) @ is_class, weights @ is_class).mean(axis=1)
-    return figure(means[0], means[1:])
+    report = measure(among_types, labels[typed], np.asarray(groups, dtype=object)[typed])
+    recall = {name: report["recall"][name] for name in CLASSES[:NO_TUMOR]}
+    kept = ("n", "n_groups", "accuracy", "balanced_accuracy", "macro_f1")
+    return {name: report[name] for name in kept} | {"recall": recall}
 
 
 def by_label_and_sequence(
@@ -207,8 +189,6 @@ def by_label_and_sequence(
     groups: Sequence[str],
     sequences: Sequence[str],
     threshold: float = EVEN_CHANCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict:
     """For images of each label and sequence, at the operating point: how many are detected, how many correctly classed.
 
@@ -216,8 +196,7 @@ def by_label_and_sequence(
     Returns: {label: {sequence, and "all": {seen, named}}}, each {n, n_groups, value, low, high}: "seen" is detected,
     "named" correct class, missing for tumors of unknown type. Empty where no sequence is known.
     """
-    probabilities, labels, groups = _checked(probabilities, labels, groups)
-    sequences = np.asarray(sequences, dtype=object)
+    groups, sequences = (np.asarray(names, dtype=object) for names in (groups, sequences))
     known = sorted(set(sequences) - {""})
     detected = 1 - probabilities[:, NO_TUMOR] >= threshold
     correct = np.where(labels == NO_TUMOR, ~detected, detected & (probabilities[:, :NO_TUMOR].argmax(1) == labels))
@@ -225,12 +204,12 @@ def by_label_and_sequence(
     for k, name in enumerate((*CLASSES, "tumor") if known else ()):
         parts = {sequence: (labels == k) & (sequences == sequence) for sequence in known} | {"all": labels == k}
         answers = {"seen": detected} if k == PARTIAL else {"seen": detected, "named": correct}
-
-        def shares(part: np.ndarray, answers: dict[str, np.ndarray] = answers) -> dict:
-            return {key: mean_with_interval(hit[part], groups[part], resamples, seed) for key, hit in answers.items()}
-
         if parts["all"].any():
-            table[name] = {sequence: shares(part) for sequence, part in parts.items() if part.any()}
+            table[name] = {
+                sequence: {key: mean_with_interval(hit[part], groups[part]) for key, hit in answers.items()}
+                for sequence, part in parts.items()
+                if part.any()
+            }
     return table
 
 
@@ -260,27 +239,6 @@ def write_report(work: Callable[[], dict], out: Path, lines: Callable[[dict], It
     return 0
 
 
-def _checked(probabilities, labels, groups) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    groups = np.asarray(groups, dtype=object)
-    if not len(labels):
-        raise ValueError("there are no images to measure")
-    if probabilities.shape != (len(labels), len(CLASSES)) or len(groups) != len(labels):
-        raise ValueError(
-            f"{len(labels)} labels need as many groups and ({len(labels)}, {len(CLASSES)}) probabilities, "
-            f"not {len(groups)} and {probabilities.shape}"
-        )
-    if not np.all((probabilities >= 0) & (probabilities <= 1)):  # false for NaN too
-        raise ValueError("probabilities lie between 0 and 1")
-    if labels.min() < 0 or labels.max() > PARTIAL:
-        raise ValueError(f"labels lie between 0 and {PARTIAL}")
-    return probabilities, labels, groups
-
-
-def _sizes(labels: np.ndarray, groups: np.ndarray) -> dict[str, int]:
-    return sizes(groups) | {"n_type_unknown": int((labels == PARTIAL).sum())}
-
-
 # ---- statistics, over rows of weights
 
 
@@ -293,37 +251,28 @@ def statistics(
     cell = truth * len(CLASSES) + answers.argmax(1)
     confusion = (full_weights @ np.eye(len(CLASSES) ** 2)[cell]).reshape(-1, len(CLASSES), len(CLASSES))
     hits, actual, answered = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(2), confusion.sum(1)
-    total = actual.sum(1, keepdims=True)
-    present = actual > 0
-    recall = ratio(hits, actual)
-    false_alarms = answered - hits
+    total, present, recall = actual.sum(1), actual > 0, ratio(hits, actual)
 
     tumor, detected = labels != NO_TUMOR, 1 - probabilities[:, NO_TUMOR] >= threshold
     true_positives, false_positives = weights @ (detected & tumor), weights @ (detected & ~tumor)
     tumors, normals = weights @ tumor, weights @ ~tumor
-    sensitivity = ratio(true_positives, tumors)
-    specificity = ratio(normals - false_positives, normals)
     f2_tumor = _f_score(true_positives, true_positives + false_positives, tumors, beta=2)
 
     squared_error = ((answers - np.eye(len(CLASSES))[truth]) ** 2).sum(1)
     areas = [_auc(answers[:, k], truth == k, full_weights) for k in range(len(CLASSES))]
     return {
-        "accuracy": ratio(hits.sum(1), total[:, 0]),
+        "accuracy": ratio(hits.sum(1), total),
         "balanced_accuracy": _mean(recall),
         "macro_f1": _mean(np.where(present, _f_score(hits, answered, actual, beta=1), np.nan)),
         "f2_macro": _mean(np.where(present, _f_score(hits, answered, actual, beta=2), np.nan)),
         "f2_tumor": np.where(tumors > 0, f2_tumor, np.nan),  # no tumor, nothing to find
-        "sensitivity_tumor": sensitivity,
-        "specificity_tumor": specificity,
-        "false_positive_rate": 1 - specificity,
-        "false_negative_rate": 1 - sensitivity,
+        "sensitivity_tumor": ratio(true_positives, tumors),
+        "specificity_tumor": ratio(normals - false_positives, normals),
         "recall": recall,
-        "precision": np.where(present, ratio(hits, answered), np.nan),
-        "specificity": ratio(total - actual - false_alarms, total - actual),
         "roc_auc": _mean(np.stack(areas, axis=1)),
         "auc_tumor": _auc(-probabilities[:, NO_TUMOR], tumor, weights),
         "ece": calibration_error(answers, truth, full_weights),
-        "brier": ratio(full_weights @ squared_error, total[:, 0]),
+        "brier": ratio(full_weights @ squared_error, total),
     }
 
 

@@ -25,16 +25,12 @@ MAIN, SECOND, THIRD = COLORS[:3]
 DOTS_PER_INCH = 120
 PERCENT = PercentFormatter(1, decimals=0)
 COLUMNS = 6  # of the sheet of answers
-STYLE = {"font.size": 13, "axes.titlesize": 14, "axes.titleweight": "bold", "axes.titlelocation": "left"}
-STYLE |= {"axes.edgecolor": FAINT, "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False}
-STYLE |= {"axes.axisbelow": True, "axes.grid": True, "grid.color": "#e4e7eb", "grid.linewidth": 0.9}
-STYLE |= {"legend.frameon": False, "legend.fontsize": 12, "lines.linewidth": 2.4, "axes.labelcolor": INK}
-STYLE |= {
-    "text.color": INK,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
+STYLE = {
+    **{"font.size": 13, "axes.titlesize": 14, "axes.titleweight": "bold", "axes.titlelocation": "left"},
+    **{"axes.edgecolor": FAINT, "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False},
+    **{"axes.axisbelow": True, "axes.grid": True, "grid.color": "#e4e7eb", "grid.linewidth": 0.9},
+    **{"legend.frameon": False, "legend.fontsize": 12, "lines.linewidth": 2.4, "axes.labelcolor": INK},
+    **{"text.color": INK, "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK},
 }
 
 
@@ -123,8 +119,8 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, file: Path, report: 
     for k, name in enumerate(CLASSES[:NO_TUMOR]):
         line = {"color": COLORS[k], "linewidth": 1.8, "linestyle": DASHES[k]}
         curves.append((probabilities[full, k], labels[full] == k, f"{DISPLAY_NAMES[name]} against the rest", line))
-    line = {"color": INK, "linewidth": 2.8}
-    curves.append((-probabilities[:, NO_TUMOR], tumor, "any tumor against none", line))
+    any_tumor = {"color": INK, "linewidth": 2.8}
+    curves.append((-probabilities[:, NO_TUMOR], tumor, "any tumor against none", any_tumor))
     with _figure(file, 6.2, 6.0) as figure:
         axes = figure.subplots()
         corner = axes.inset_axes((0.34, 0.44, 0.62, 0.46), xlim=(-0.004, 0.2), ylim=(0.8, 1.004))
@@ -186,21 +182,13 @@ def plot_reliability(
 def plot_predictions(frames: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, file: Path) -> None:
     """A sheet of answers: right ones, the surest wrong ones, the least sure. It shows patients: never commit it.
 
-    `frames` uint8 (N, S, S); `probabilities` (N, 4); `labels` (N,) index into CLASSES, or 4: right if a tumor is named.
+    `frames` uint8 (N, S, S); `probabilities` (N, 4); `labels` (N,) index into CLASSES, or 4: right if a tumor is.
     """
     answers, confidence = probabilities.argmax(1), probabilities.max(1)
     right = np.where(labels == PARTIAL, answers != NO_TUMOR, answers == labels)
     surest = np.argsort(-confidence, kind="stable")
-    wrong = surest[~right[surest]]
-    of_label = [surest[right[surest] & (labels[surest] == label)] for label in range(PARTIAL + 1)]
-    in_turns = [part[turn : turn + 1] for turn in range(COLUMNS) for part in of_label]
-    rows = [
-        ("right", np.concatenate(in_turns)[:COLUMNS]),
-        ("wrong, the surest", wrong[:COLUMNS]),
-        ("wrong, the next", wrong[COLUMNS : 2 * COLUMNS]),
-        ("least sure", surest[::-1][:COLUMNS]),
-    ]
-    rows = [(heading, chosen) for heading, chosen in rows if len(chosen)]
+    parts = {"right": surest[right[surest]], "wrong, the surest": surest[~right[surest]], "least sure": surest[::-1]}
+    rows = [(heading, chosen[:COLUMNS]) for heading, chosen in parts.items() if len(chosen)]
     names = [*(DISPLAY_NAMES[name] for name in CLASSES), "tumor"]
     with _figure(file, 10.5, 2.35 * len(rows)) as figure:
         grid = figure.subplots(len(rows), COLUMNS, squeeze=False)

@@ -3,14 +3,12 @@
     python -m training.evaluation.probes --weights model/weights --data ../shared/data/pool --out runs/probes.json
     python -m training.evaluation.probes --weights DIR --data POOL --external ../shared/data/external --out FILE
 
-Public data tie the class to the source, and the source shows in the image's proportions, borders and brightness. Three
-questions, each answered with its interval over groups and with what chance would give:
+Public data tie the class to the source, and the source shows in the image's proportions, borders and brightness:
 
-- What is the shortcut worth? A decision tree, at most four deep, learns the label from such figures alone: of the raw
-  image, and of the frame that `model.preprocess.frame` makes of it, which is all that the network sees.
+- What is the shortcut worth? A decision tree, at most four deep, learns tumor or none from such figures alone: of the
+  raw image, and of the frame that `model.preprocess.frame` makes of it, which is all that the network sees.
 - Does the network take it? It is asked about test images without a brain: the inside of the head covered with its mean
-  brightness, the rim left as it is; the filled silhouette of the head; its outline. Types must then be told apart no
-  better than by chance, and tumors from no tumor too.
+  brightness; the filled silhouette of the head; its outline. Its answers should then be no better than chance.
 - Does it look at the tumor? Where the tumor's box is known, the tumor is covered by a smooth continuation of its
   surroundings, or by tissue of the other half: P(tumor) should fall. Covering the same place of the other half shows
   what the cover itself does.
@@ -31,8 +29,7 @@ from model.preprocess import FOREGROUND
 
 from ..augmentation.stripping import GROWN, blanked, covered, mirrored, outline, silhouette
 from ..data.frames import Dataset, Frames, load_frames, read_dataset
-from ..losses import PARTIAL
-from .metrics import EVEN_CHANCE, mean_with_interval, measure, sizes, tumor_auc, tumor_types, write_report
+from .metrics import EVEN_CHANCE, mean_with_interval, sizes, tumor_auc, tumor_types, write_report
 
 KINDS = ("size", "border", "brightness")  # of figures that a tree may know, alone or all together
 DEPTH = 4  # of the trees
@@ -47,26 +44,25 @@ def probe(classifier: TumorClassifier, dataset: Dataset, external: Dataset | Non
     The trees are fitted on the training split of `dataset`.
 
     Returns: {model, test, external (None if not given)}, the latter two each {n, n_groups,
-    chance: {accuracy, balanced_accuracy, types_balanced_accuracy, auc_tumor} of always giving the same answer, the most
-    frequent class in accuracy; plain numbers, None where undefined,
-    tree: {"raw" and "framed": {each of `KINDS` and "all": {accuracy, balanced_accuracy, auc_tumor}}},
-    network: {each of `CHANGES`: {n, n_groups, auc_tumor, tumors_seen, normals_seen, types: as `tumor_types`}},
+    chance: {types_balanced_accuracy, auc_tumor} of always giving the same answer, None where undefined,
+    tree: {"raw" and "framed": {each of `KINDS` and "all": {auc_tumor}}},
+    network: {each of `CHANGES`: {n, n_groups, auc_tumor, tumors_seen, types: as `tumor_types`}},
     covered: as `covered_tumors`, None where no box is known}; figures are {value, low, high}, seen is P(tumor) >= 0.5.
     Raises: DataError if a split is missing or nothing can be read.
     """
     size, margin = classifier.config["size"], classifier.config["margin"]
-    training = dataset.trainable().where("train")
+    training, test = (dataset.trainable().where(split) for split in ("train", "test"))
     frames = load_frames(training, size, margin)
-    trees = {name: Trees(described, frames.labels.numpy()) for name, described in _described(training, frames).items()}
+    trees = fit_trees(_described(training, frames), frames.labels.numpy() == NO_TUMOR)
     report = {"model": classifier.version, "test": None, "external": None}
-    for name, part in (("test", dataset.trainable().where("test")), ("external", external and external.trainable())):
+    for name, part in (("test", test), ("external", external and external.trainable())):
         if part:
             frames = load_frames(part, size, margin)
             groups = np.array([record.group for record in part.records], dtype=object)
             labels, described = frames.labels.numpy(), _described(part, frames)
             report[name] = sizes(groups) | {
                 "chance": chance(labels),
-                "tree": {kind: trees[kind].measured(described[kind], labels, groups) for kind in trees},
+                "tree": tree_figures(trees, described, labels, groups),
                 "network": network_without_brain(classifier, frames, groups),
                 "covered": covered_tumors(classifier, frames, groups),
             }
@@ -75,14 +71,8 @@ def probe(classifier: TumorClassifier, dataset: Dataset, external: Dataset | Non
 
 def chance(labels: np.ndarray) -> dict[str, float | None]:
     """What one answer for all images gives, as in `probe`; `labels` (N,) index into CLASSES, 4 for unknown types."""
-    counts = np.bincount(labels[labels != PARTIAL], minlength=len(CLASSES))
-    classes, types = (int((part > 0).sum()) for part in (counts, counts[:NO_TUMOR]))
-    return {
-        "accuracy": float(counts.max() / counts.sum()) if classes else None,
-        "balanced_accuracy": 1 / classes if classes else None,
-        "types_balanced_accuracy": 1 / types if types else None,
-        "auc_tumor": 0.5,
-    }
+    types = len(np.unique(labels[labels < NO_TUMOR]))
+    return {"types_balanced_accuracy": 1 / types if types else None, "auc_tumor": 0.5}
 
 
 # ---- trees
@@ -121,51 +111,42 @@ def _described(dataset: Dataset, frames: Frames) -> dict[str, dict[str, np.ndarr
     return tables
 
 
-class Trees:
-    """Two small trees for each kind of figure: one for the class, one for tumor against none.
+def fit_trees(described: dict[str, dict[str, np.ndarray]], normal: np.ndarray) -> dict[str, dict]:
+    """A small tree for tumor against none of each table (N, figures) in `_described`; `normal` bool (N,)."""
+    rules = {"max_depth": DEPTH, "min_samples_leaf": SMALLEST_LEAF, "class_weight": "balanced", "random_state": 0}
+    return {
+        image: {kind: DecisionTreeClassifier(**rules).fit(table, normal) for kind, table in tables.items()}
+        for image, tables in described.items()
+    }
 
-    Args: `described` {kind: (N, figures)}, `labels` (N,) index into CLASSES, 4 for a tumor of unknown type.
-    """
 
-    def __init__(self, described: dict[str, np.ndarray], labels: np.ndarray):
-        rules = {"min_samples_leaf": SMALLEST_LEAF, "class_weight": "balanced", "random_state": 0}
-        typed = labels != PARTIAL
-        self.trees = {
-            kind: (
-                DecisionTreeClassifier(max_depth=DEPTH, **rules).fit(table[typed], labels[typed]),
-                DecisionTreeClassifier(max_depth=DEPTH, **rules).fit(table, labels == NO_TUMOR),
-            )
-            for kind, table in described.items()
-        }
+def tree_figures(trees: dict, described: dict, labels: np.ndarray, groups: np.ndarray) -> dict:
+    """{"raw" and "framed": {kind: {auc_tumor}}} of `fit_trees` on other images, `_described` alike."""
 
-    def measured(self, described: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> dict:
-        """{kind: {accuracy, balanced_accuracy, auc_tumor}} on other images."""
-        figures = {}
-        for kind, (of_class, of_tumor) in self.trees.items():
-            classes, tumor = np.zeros((2, len(labels), len(CLASSES)))
-            classes[:, of_class.classes_] = of_class.predict_proba(described[kind])
-            tumor[:, NO_TUMOR] = of_tumor.predict_proba(described[kind])[:, list(of_tumor.classes_).index(True)]
-            report = measure(classes, labels, groups)
-            auc = tumor_auc(tumor, labels, groups)
-            figures[kind] = {name: report[name] for name in ("accuracy", "balanced_accuracy")} | {"auc_tumor": auc}
-        return figures
+    def auc(tree: DecisionTreeClassifier, table: np.ndarray) -> dict:
+        answers = np.zeros((len(labels), len(CLASSES)))
+        answers[:, NO_TUMOR] = tree.predict_proba(table)[:, list(tree.classes_).index(True)]
+        return tumor_auc(answers, labels, groups)
+
+    return {
+        image: {kind: {"auc_tumor": auc(tree, described[image][kind])} for kind, tree in of_image.items()}
+        for image, of_image in trees.items()
+    }
 
 
 # ---- the network
 
 
 def network_without_brain(classifier: TumorClassifier, frames: Frames, groups: np.ndarray) -> dict:
-    """{each of `CHANGES`: {n, n_groups, auc_tumor, tumors_seen, normals_seen, types}}, as `probe` describes it."""
-    labels = frames.labels.numpy()
+    """{each of `CHANGES`: {n, n_groups, auc_tumor, tumors_seen, types}}, as `probe` describes it."""
+    labels, report = frames.labels.numpy(), {}
     tumor = labels != NO_TUMOR
-    report = {}
     for name, change in CHANGES.items():
         probabilities = _probabilities(classifier, [change(image) for image in frames.images.numpy()])
         detected = 1 - probabilities[:, NO_TUMOR] >= EVEN_CHANCE
         report[name] = sizes(groups) | {
             "auc_tumor": tumor_auc(probabilities, labels, groups),
             "tumors_seen": mean_with_interval(detected[tumor], groups[tumor]),
-            "normals_seen": mean_with_interval(detected[~tumor], groups[~tumor]),
             "types": tumor_types(probabilities, labels, groups),
         }
     return report
@@ -175,8 +156,7 @@ def covered_tumors(classifier: TumorClassifier, frames: Frames, groups: np.ndarr
     """What becomes of P(tumor) when the tumor is covered; None where no box is known.
 
     "one_side" are the tumors whose box leaves the frame's middle line free: these are also covered with tissue of the
-    other half ("mirrored"), and, to see what a cover does by itself, the other half's same place is covered smoothly
-    ("other_side"), which leaves the tumor visible.
+    other half ("mirrored"), and, to see what a cover does by itself, the same place of the other half ("other_side").
 
     Returns: {"all": {"whole", "covered"}, "one_side": {"whole", "covered", "mirrored", "other_side"} or None}, each of
     these {"mean": of P(tumor), "seen": share of P(tumor) >= 0.5}, each {n, n_groups, value, low, high}.
@@ -197,10 +177,7 @@ def covered_tumors(classifier: TumorClassifier, frames: Frames, groups: np.ndarr
         values = {"mean": p_tumor, "seen": p_tumor >= EVEN_CHANCE}
         return {name: mean_with_interval(value, groups[chosen]) for name, value in values.items()}
 
-    def whole(image: np.ndarray, _) -> np.ndarray:
-        return image
-
-    both = {"whole": (whole, boxes), "covered": (covered, boxes)}
+    both = {"whole": (lambda image, _: image, boxes), "covered": (covered, boxes)}
     more = both | {"mirrored": (mirrored, boxes), "other_side": (covered, opposite)}
     every = np.ones(len(images), dtype=bool)
     return {

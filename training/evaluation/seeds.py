@@ -26,25 +26,23 @@ class Aim(NamedTuple):
     key: str
     what: str
     path: str  # names with dots between
-    low: float | None = None
-    high: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
     decimals: int = 3
 
     def __str__(self) -> str:
         """ "≥ 0.94", "≤ 0.02" or "0.94 to 0.96"; a dash where nothing was aimed at."""
-        if self.low is None and self.high is None:
-            return NOTHING
-        if self.high is None:
-            return f"≥ {self.low:g}"
-        return f"≤ {self.high:g}" if self.low is None else f"{self.low:g} to {self.high:g}"
+        if self.high < np.inf:
+            return f"{self.low:g} to {self.high:g}" if self.low > -np.inf else f"≤ {self.high:g}"
+        return f"≥ {self.low:g}" if self.low > -np.inf else NOTHING
 
     def met_by(self, values: Sequence[float]) -> bool:
-        """Whether the runs' mean lies in the range; in one with two sides each run must, since those that miss it on
-        opposite sides, as signed differences do, cancel in a mean."""
-        between = self.low is not None and self.high is not None
-        judged = values if between else [float(np.mean(values))]
-        low, high = (-np.inf if self.low is None else self.low), (np.inf if self.high is None else self.high)
-        return all(low <= value <= high for value in judged)
+        """Whether the mean of the runs lies in the range; if it has two sides, whether each run does.
+
+        Runs that miss such a range on opposite sides, as signed differences do, cancel in a mean.
+        """
+        judged = values if np.isfinite((self.low, self.high)).all() else [np.mean(values)]
+        return all(self.low <= value <= self.high for value in judged)
 
 
 OF_LABEL, OF_SEQUENCE = "external.by_label_and_sequence", "external.by_sequence"
@@ -63,13 +61,13 @@ AIMS = tuple(Aim(*row) for row in (
     ("external_t2_sensitivity_tumor", "external, T2: sensitivity", f"{OF_SEQUENCE}.T2.sensitivity_tumor", 0.75),
     ("external_t1_specificity_tumor", "external, T1: specificity", f"{OF_SEQUENCE}.T1.specificity_tumor", 0.9),
     ("external_t2_specificity_tumor", "external, T2: specificity", f"{OF_SEQUENCE}.T2.specificity_tumor", 0.9),
-    ("ece", "pool test: calibration error (ECE)", "test.ece", None, 0.02),
+    ("ece", "pool test: calibration error (ECE)", "test.ece", -np.inf, 0.02),
     ("coverage", "pool test: prediction set holds the true class", "test.prediction_set.coverage", 0.94, 0.96),
-    ("set_size", "pool test: classes in the prediction set", "test.prediction_set.mean_size", None, 1.15),
+    ("set_size", "pool test: classes in the prediction set", "test.prediction_set.mean_size", -np.inf, 1.15),
     ("external_coverage", "external: prediction set holds the true class", "external.prediction_set.coverage"),
     ("others_refused", "other images than brain MRI: refused", "not_brain_mri.refused", 0.99),
-    ("test_refused", "pool test: refused", "test.refusal.refused", None, 0.01),
-    ("external_refused", "external brain MRI: refused", "external.refusal.refused", None, 0.05),
+    ("test_refused", "pool test: refused", "test.refusal.refused", -np.inf, 0.01),
+    ("external_refused", "external brain MRI: refused", "external.refusal.refused", -np.inf, 0.05),
     ("pointing", "pool test, correct class: evidence peaks in the box",
         "test.evidence.named_right.all.peak_inside", 0.9),
     ("int8", "int8 minus fp32: points of macro-F1, pool test", "int8_minus_fp32", -0.2, 0.2, 2),
@@ -93,29 +91,23 @@ def collect(runs: Sequence[Path]) -> dict:
             raise ValueError(
                 f"{run} is of another recipe than {runs[0]}: {', '.join(differ)}. Give runs of one recipe."
             )
-    seeds = [recipe["seed"] for recipe in recipes]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(
-            f"Two of these runs have the same seed: {', '.join(map(str, seeds))}. Their spread says nothing."
-        )
-    names = zip(runs, seeds, reports, strict=True)
-    return {
-        "runs": [
-            {"name": run.resolve().name, "seed": seed, "weights_sha256": report["weights_sha256"]}
-            for run, seed, report in names
-        ],
-        "rows": [{"key": aim.key} | _spread([_value(report, aim.path) for report in reports]) for aim in AIMS],
-    }
+    facts = [
+        {"name": run.resolve().name, "seed": recipe["seed"], "weights_sha256": report["weights_sha256"]}
+        for run, recipe, report in zip(runs, recipes, reports, strict=True)
+    ]
+    if len({fact["seed"] for fact in facts}) < len(facts):
+        seeds = ", ".join(str(fact["seed"]) for fact in facts)
+        raise ValueError(f"Two of these runs have the same seed: {seeds}. Their spread says nothing.")
+    rows = [{"key": aim.key} | _spread([_value(report, aim.path) for report in reports]) for aim in AIMS]
+    return {"runs": facts, "rows": rows}
 
 
 def _report(run: Path) -> dict:
     """A run's metrics.json, the external report in it."""
-    report = json.loads((run / "weights" / "metrics.json").read_text())
-    external = run / "external" / "metrics.json"
+    report, external = json.loads((run / "weights" / "metrics.json").read_text()), run / "external" / "metrics.json"
     if external.exists():
         report["external"] = json.loads(external.read_text())
-    if "quantization" in report:
-        costs = report["quantization"]
+    if costs := report.get("quantization"):
         report["int8_minus_fp32"] = 100 * (costs["macro_f1_int8"] - costs["macro_f1_fp32"])
     return report
 
@@ -130,13 +122,8 @@ def _value(report: dict, path: str) -> float | None:
 
 def _spread(values: list[float | None]) -> dict:
     known = [value for value in values if value is not None]
-    return {
-        "values": values,
-        "mean": float(np.mean(known)) if known else None,
-        "low": min(known, default=None),
-        "high": max(known, default=None),
-        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-    }
+    mean, sd = (float(np.mean(known)) if known else None), (float(np.std(known, ddof=1)) if known[1:] else None)
+    return {"values": values, "mean": mean, "low": min(known, default=None), "high": max(known, default=None), "sd": sd}
 
 
 def lines(result: dict) -> list[str]:

@@ -5,14 +5,9 @@ look-alikes) are drawn, each as likely as the other, and their slices laid side 
 head is full. Where the study has a tumor, one tumor group is drawn, and its slices replace neighboring stretches. Every
 slice of the volume has the probabilities of its stretch's image, and a little noise of its own.
 
-What a reader of the figures must know:
-
-- A study mixes the heads of several people. A real head is of one: its false alarms come in most slices or in none.
-- The tumor-free slices of the public sets show the middle of the brain. Neck, skull base and vertex, which real volumes
-  hold, are next to missing; so are empty slices (real ones are refused and take no part).
-- Tumor slices were chosen by their publishers because the tumor shows; a real one begins and ends with slices that
-  hardly show it. And they come from other sources than the tumor-free ones around them.
-- How many studies have a tumor (half), how long it is and how thick the slices are is assumed.
+Real volumes are of one person, so that false alarms come together; they hold neck, skull base and vertex, and slices at
+a tumor's edge. Tumors and the slices around them come from other sources, and the share of studies with a tumor (half),
+its length and the slices' thickness are assumed.
 """
 
 from collections.abc import Sequence
@@ -25,9 +20,9 @@ from model import NO_TUMOR
 from model.classifier import TumorClassifier
 from model.study import study_probabilities
 
-from ..data.frames import Dataset, load_frames
+from ..data.frames import Dataset
 from ..losses import PARTIAL
-from .evaluate import statuses
+from .evaluate import answers, statuses
 from .metrics import calibration_error, figure, ratio
 
 HEAD_MM = 150  # of the brain from base to vertex
@@ -49,11 +44,11 @@ class JudgedSlices(NamedTuple):
     groups: np.ndarray  # str (M,)
 
     def tumor_groups(self) -> np.ndarray:
-        """The names of the groups that show a tumor."""
+        """Names of the groups that show a tumor."""
         return np.unique(self.groups[self.labels != NO_TUMOR])
 
     def free_groups(self) -> np.ndarray:
-        """The names of those that show none."""
+        """Names of those that show none."""
         return np.unique(self.groups[self.labels == NO_TUMOR])
 
 
@@ -76,13 +71,13 @@ def draw_studies(
 ) -> Studies:
     """`count` studies of `n_slices`, each with a tumor of `length_mm`; without one where that is 0.
 
-    Args: `free` and `tumors`, the groups to draw from with equal chances; one that stands there twice is twice as
-    likely, as a bootstrap resample wants it.
+    Args: `free` and `tumors`, the groups to draw from; one that stands there twice is twice as likely.
     """
     normal = slices.labels == NO_TUMOR
     of_free = {name: np.flatnonzero((slices.groups == name) & normal) for name in set(free)}
     of_tumor = {name: np.flatnonzero((slices.groups == name) & ~normal) for name in set(tumors)}
-    images = np.array([_free_head([of_free[name] for name in rng.choice(free, STRETCHES)], rng) for _ in range(count)])
+    heads = ([rng.permutation(of_free[name]) for name in rng.choice(free, STRETCHES)] for _ in range(count))
+    images = np.array([np.concatenate(head)[:STRETCHES] for head in heads])
     of_whom = images[:, 0]
     if stretches := length_mm // ALIKE_MM:
         starts = rng.integers(STRETCHES - stretches + 1, size=count)
@@ -91,11 +86,6 @@ def draw_studies(
         of_whom = np.array(found)[:, 0]
     along = images[:, np.arange(n_slices) * STRETCHES // n_slices]
     return Studies(with_noise(slices.probabilities[along], rng), slices.labels[of_whom], slices.groups[of_whom])
-
-
-def _free_head(patients: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Indices of the images of each stretch: patient by patient, all of one side by side."""
-    return np.concatenate([rng.permutation(images) for images in patients])[:STRETCHES]
 
 
 def with_noise(probabilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -108,9 +98,7 @@ def with_noise(probabilities: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 def judged_slices(classifier: TumorClassifier, dataset: Dataset) -> JudgedSlices:
     """What the model says of the images of `dataset` that it does not refuse: those take no part in a study either."""
-    frames = load_frames(dataset, classifier.config["size"], classifier.config["margin"])
-    raw = classifier.outputs(frames.images)
-    probabilities = classifier.calibrate(raw.logits)
+    frames, raw, probabilities = answers(classifier, dataset)
     kept = np.array(statuses(classifier, frames, raw, probabilities)) != "refused"
     groups = np.array([record.group for record in dataset.records])
     return JudgedSlices(probabilities[kept], frames.labels.numpy()[kept], groups[kept])
@@ -132,11 +120,7 @@ def measure_study(slices: JudgedSlices, config: dict) -> dict:
     """Figures of the rule in `config` on synthetic studies of `slices`, each {value, low, high} over groups.
 
     A resample draws groups, tumor and tumor-free ones apart, and puts its studies together from these.
-    Returns: `tumor_groups`, `no_tumor_groups`; `auc`, `sensitivity`, `specificity`, `ece` (of P(tumor), half of the
-    studies having one), `named_right` (a tumor of known type is detected, and its likeliest type is correct),
-    `sensitivity_MM` of tumors of a length, `sensitivity_of_N` and `specificity_of_N` of studies of N slices, and of the
-    naive rule, that one slice at the slices' operating point is enough, `any_slice_sensitivity` and
-    `any_slice_specificity`. Without tumors or tumor-free images: {}.
+    Returns: `tumor_groups`, `no_tumor_groups` and the figures of `_statistics`; {} without tumors or normals.
     """
     free, tumors = slices.free_groups(), slices.tumor_groups()
     if not len(free) or not len(tumors):
@@ -151,10 +135,13 @@ def measure_study(slices: JudgedSlices, config: dict) -> dict:
 
 
 def _statistics(drawn_studies: dict[tuple, Studies], config: dict) -> dict[str, float]:
-    """The values of `measure_study`'s figures."""
-    sizes = [(n, length, len(part.labels)) for (n, length), part in drawn_studies.items()]
-    n_slices, length = (np.repeat([size[k] for size in sizes], [size[2] for size in sizes]) for k in (0, 1))
+    """`auc`, `sensitivity`, `specificity`, `ece` of P(tumor), and the others that follow.
+
+    `named_right`: a tumor of known type is detected, and its likeliest type is correct; `sensitivity_MM`: of tumors of
+    a length; `..._of_N`: of studies of N slices; `any_slice_...`: if one slice at its operating point were enough.
+    """
     studies = drawn_studies.values()
+    n_slices, length = np.repeat(list(drawn_studies), [len(part.labels) for part in studies], axis=0).T
     probabilities = np.concatenate([study_probabilities(part.probabilities, config["study"]) for part in studies])
     labels = np.concatenate([part.labels for part in studies])
     least = np.concatenate([part.probabilities[..., NO_TUMOR].min(-1) for part in studies])
