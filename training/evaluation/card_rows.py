@@ -22,7 +22,6 @@ RECALLS = [
 NORMAL = CLASSES[NO_TUMOR]
 SETS = [  # rows about the prediction set: title, and path in its report
     ("Holds the true class", "coverage"),
-    *((f"– of {name}", f"by_class.{label}.coverage") for label, name in NAMES.items()),
     ("Has one class alone", "singletons"),
     ("Is correct where it has one alone", "right_if_single"),
 ]
@@ -174,11 +173,6 @@ def seed_rows(seeds: Mapping) -> dict[str, list[str]]:
             mean, low, high = (f"{spread[aim.key][name]:.{aim.decimals}f}" for name in ("mean", "low", "high"))
             rows["Met" if aim.met_by(known) else "Missed"].append(f"{aim.what} {mean}, {low} to {high} (aim {aim})")
     return rows
-
-
-def left_out_parts(run: Mapping) -> dict[str, dict]:
-    """What was left out, by source, with its tumors' figures."""
-    return {named(name): part for name, part in run["by_source"].items()}
 
 
 def status_rows(test: Mapping, external: Mapping, others: Mapping) -> list[tuple[str, dict]]:
