@@ -152,8 +152,8 @@ def _tidy(text: str) -> str:
     for k, prose in enumerate(parts[::2]):
         joined = re.sub(r"(?<=[^\s|>])[ ]*\n[ ]*(?=[^\s|#<>!-])", " ", prose)
         prose = re.sub(r"^ +| +$", "", re.sub(r"  +", " ", joined), flags=re.M)
-        prose = re.sub(r"^<details>\s*<summary>.*\s*</details>|^### .*\n\s*(?=^##)", "", prose, flags=re.M)
-        prose = re.sub(r"^## .*\n\s*(?=^## )", "", prose, flags=re.M)
+        for empty in (r"^<details>\s*<summary>.*\s*</details>\n*", r"^### .*\n\s*(?=^##)", r"^## .*\n\s*(?=^## )"):
+            prose = re.sub(empty, "", prose, flags=re.M)
         parts[2 * k] = re.sub(r"\n{3,}", "\n\n", prose)
     return "```".join(parts) + "\n"
 
