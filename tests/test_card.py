@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from model import CLASSES
 from model.artifact import EMBEDDED, make_config, read_config, write_config
-from training.evaluation import card
+from training.evaluation import card, card_rows
 from training.evaluation.card import BEGIN, END, main, model_card, readme_numbers, section
 
 ROOT = Path(__file__).parents[1]
@@ -111,12 +111,12 @@ def test_caveats_stand_beside_the_numbers(metrics):
     assert line.split("|")[3].strip() == "–", "a class that a set lacks has a dash, no number"
 
 
-@pytest.mark.parametrize("missing", sorted(set(METRICS) - {"weights_sha256", "recorded"}))
-def test_a_missing_section_is_said_to_be_not_measured(metrics, missing):
-    text = rendered({name: report for name, report in metrics.items() if name != missing})
-    assert NOT_MEASURED in text and card.card_rows.REPORTS[missing] in text
+def test_each_missing_section_is_said_to_be_not_measured(metrics):
     assert NOT_MEASURED not in rendered(metrics)
-    assert not re.search(r"\bNone\b|\bnan\b|Undefined|\{\{", text)
+    for missing in set(METRICS) - {"weights_sha256", "recorded"}:
+        text = rendered({name: report for name, report in metrics.items() if name != missing})
+        assert NOT_MEASURED in text and card_rows.REPORTS[missing] in text
+        assert not re.search(r"\bNone\b|\bnan\b|Undefined|\{\{", text)
 
 
 def test_a_card_of_nothing_invents_nothing():

@@ -15,7 +15,6 @@ from PIL import Image, ImageColor, ImageDraw
 from playwright.sync_api import expect
 
 from model import CLASSES, DISPLAY_NAMES, overlay, scans
-from model.preprocess import Window
 from model.report import Case, classify
 from model.serving import Origin
 from model.study import judge_study
@@ -124,16 +123,6 @@ def test_the_slice_is_as_it_is_shown_with_a_ruler_and_beside_it_is_the_evidence_
     np.testing.assert_array_equal(evidence, np.asarray(expected))
     unknown = replace(volume, scan=replace(volume.scan, spacing=None))
     assert np.unique(np.asarray(case_report._figures(unknown, index, shown))[:COLUMN, :COLUMN]).tolist() == [77]
-
-
-@pytest.mark.parametrize("shape", [(40, 900), (900, 40), (7, 9)])
-def test_a_picture_of_any_shape_fits_into_its_frame(cases, shape):
-    made = replace(cases[GLIOMA].predictions[0], window=Window(left=0, top=0, side=max(shape)))
-    drawn = case_report._figures(replace(cases[GLIOMA], predictions=(made,)), 0, np.full(shape, 90, np.uint8))
-    for left in (0, COLUMN + GAP):
-        tall, wide = np.nonzero(np.asarray(drawn)[:COLUMN, left : left + COLUMN].any(axis=2))
-        width, height = np.ptp(wide) + 1, np.ptp(tall) + 1
-        assert max(width, height) == COLUMN and width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
 
 
 def test_the_chart_stacks_the_tumors_of_each_slice_and_is_gray_where_one_was_refused(cases):

@@ -64,13 +64,6 @@ def test_each_tumor_s_evidence_is_drawn_exactly_and_the_likeliest_one_s_is_shown
         np.testing.assert_array_equal(np.asarray(decoded(address).convert("RGBA")), np.asarray(expected))
 
 
-def test_a_picture_is_described_by_where_the_evidence_is_strongest():
-    made = prediction(GLIOMA)  # glioma's in cell (1, 1) of 10 x 10, 12 pixels each, the first 10 left of the slice
-    assert pictures.peak(made, "glioma", PIXELS.shape) == pytest.approx(((18 - 10) / 100, 18 / 120))
-    described = "Evidence of glioma on slice 2 of 24, strongest 8 % from the left, 15 % from the top"
-    assert described in pictures.figures(PIXELS, made, "Slice 2 of 24")["value"]
-
-
 def test_a_refused_slice_has_no_evidence_and_no_figures_but_the_reason():
     drawn = pictures.figures(PIXELS, prediction(CLEAR, "refused"))["value"]
     assert texts.NO_MAP in drawn and "layer" not in drawn
