@@ -161,9 +161,9 @@ def certainty(prediction: Prediction, config: dict) -> list[tuple[str, str, str]
     point, promise = config["operating_point"], config["prediction_set"]["coverage"]
     shares, whose = (point["tested"], "test") if "tested" in point else (point, "validation")
     tumor, enough = percent(prediction.tumor_probability), percent(prediction.threshold)
-    detected = f"Seen: {tumor}, where {enough} is enough"
+    detected = f"Detected: {tumor}, where {enough} is enough"
     if not prediction.sees_tumor:
-        detected = f"Not seen: {tumor}, where {enough} would be needed"
+        detected = f"Not detected: {tumor}, where {enough} would be needed"
     measured = [
         f"{name} {percent(shares[name])}" for name in ("sensitivity", "specificity") if shares[name] is not None
     ]

@@ -9,17 +9,14 @@ import re
 from datetime import date
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 
 from model import scans
+from model.serving import Origin
 
 from . import texts
 from .pictures import data_uri
-
-if TYPE_CHECKING:
-    from model.serving import Origin
 
 CARD = "README.md"
 MAX_CARD_BYTES, MAX_PLOT_BYTES = 1 << 19, 1 << 20
@@ -38,20 +35,15 @@ FILES = f"""
 """
 
 
-def about(folder: Path | None, origin: "Origin") -> str:
-    """The whole tab.
-
-    Args: `folder` of the weights that answer (`TumorClassifier.folder`), None if none do; `origin`, which they are
-        (`ServedModel.origin`).
-    Returns: one element, to be shown with page/about.css.
-    """
+def about(folder: Path | None, origin: Origin) -> str:
+    """The whole tab as one HTML element; `folder` of the weights that answer, None if none do."""
     if folder is None or not origin.name:
         return f'<article class="about-model"><p>{texts.MODEL_IS_MISSING}</p></article>'
     return _rendered(folder, origin)
 
 
 @lru_cache(4)  # of the same weights the same, for every visitor
-def _rendered(folder: Path, origin: "Origin") -> str:
+def _rendered(folder: Path, origin: Origin) -> str:
     try:
         card = (folder / CARD).read_bytes()[:MAX_CARD_BYTES].decode(errors="replace").replace("\r\n", "\n")
     except OSError:
@@ -70,7 +62,7 @@ def _rendered(folder: Path, origin: "Origin") -> str:
     return f'<article class="about-model">{head}{contents}{shown}</article>'
 
 
-def _identity(origin: "Origin") -> str:
+def _identity(origin: Origin) -> str:
     """Name, revision and day of the weights; a repository on the Hub is a link to its card, at the very commit."""
     name, revision, note = (html.escape(fact or "") for fact in (origin.name, origin.revision, origin.note))
     if name.count("/") == 1 and len(revision) == COMMIT_DIGITS:

@@ -17,14 +17,14 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.Image import Image as Picture
 
 from model import CLASSES, DISPLAY_NAMES, overlay
+from model.report import Case
+from model.serving import Origin
 from model.wording import many, percent
 
 from . import TUMORS, macros, panels, pictures, slice_viewer, texts
 
 if TYPE_CHECKING:
     from model.classifier import TumorClassifier
-    from model.report import Case
-    from model.serving import Origin
 
 WIDTH, MARGIN, GAP = 1240, 60, 28  # pixels, as all that follow: a sheet of paper at 150 to the inch
 INNER = WIDTH - 2 * MARGIN
@@ -53,17 +53,16 @@ def state(status: str = "", picture: bytes = b"") -> dict:
 
 
 def png(
-    case: "Case",
+    case: Case,
     classifier: "TumorClassifier",
     index: int | None = None,
     shown: np.ndarray | None = None,
-    origin: "Origin | None" = None,
+    origin: Origin | None = None,
 ) -> bytes:
     """The picture of a case that has an answer, or was refused.
 
-    Args: `case` in the plane of its scan, which its verdict is of; `classifier` that answered it; `index` of the slice
-        to show, from 0, by default the most suspicious; `shown`, that slice as the page shows it (uint8), by default
-        windowed by itself; `origin` of the classifier's weights, if known, for the repository and its commit.
+    Args: `case` in the plane of its scan; `index` of the slice to show, from 0, by default the most suspicious;
+        `shown`, that slice as the page shows it (uint8), by default windowed by itself; `origin` of the weights.
     Returns: a PNG file, 8-bit RGB, `WIDTH` pixels wide. The same arguments give the same bytes.
     Raises: ValueError if the case has no answer (unreadable, failed).
     """
@@ -120,13 +119,13 @@ def beside(*placed: tuple[int, Picture]) -> Picture:
     return image
 
 
-def _header(case: "Case") -> Picture:
+def _header(case: Case) -> Picture:
     notice = ImageOps.expand(text(texts.NOTICE, INNER, SMALL, True, *NOTICE), 8, NOTICE[1])
     title = beside((0, text(texts.TITLE, INNER, TITLE, True)), (INNER - notice.width, notice))
     return stacked([title, text(panels.answered(case), INNER, ink=QUIET)])
 
 
-def _verdict(case: "Case") -> Picture:
+def _verdict(case: Case) -> Picture:
     """The answer in a sentence, and why to doubt it, in the color of its status."""
     (status, tone, tint), sentence, width = STATUSES[case.status], case.verdict.sentence, INNER - 2 * GAP
     lines = [text(status, width, BODY, True, tone, tint), text(sentence, width, VERDICT, True, ground=tint)]
@@ -138,7 +137,7 @@ def _verdict(case: "Case") -> Picture:
     return image
 
 
-def _figures(case: "Case", index: int, pixels: np.ndarray) -> Picture:
+def _figures(case: Case, index: int, pixels: np.ndarray) -> Picture:
     """The slice, and the evidence on it if a tumor is detected in it, else why there is none."""
     prediction, frame = case.predictions[index], (COLUMN, COLUMN)
     plain = ImageOps.pad(Image.fromarray(overlay.picture(pixels)).convert("RGB"), frame)
@@ -166,7 +165,7 @@ def _legend() -> Picture:
     return beside((0, low), (low.width + 10, ImageOps.expand(colors, 5, WHITE)), (low.width + 130, high))
 
 
-def _along(case: "Case", index: int, threshold: float) -> Picture:
+def _along(case: Case, index: int, threshold: float) -> Picture:
     """The chart of the slice viewer: a refused slice is gray, the shown one marked, the operating point dashed."""
     count, width = len(case.predictions), INNER - AXIS
     chart = Image.new("RGB", (width, PLOT), FAINT)
@@ -223,7 +222,7 @@ def _fact(fact: panels.Fact) -> Picture:
     return beside((0, what), (TERM, stacked(lines)))
 
 
-def _footer(classifier: "TumorClassifier", origin: "Origin | None") -> Picture:
+def _footer(classifier: "TumorClassifier", origin: Origin | None) -> Picture:
     """Which weights answered, and the disclaimer."""
     name, trained = classifier.config["name"], classifier.config.get("trained")
     parts = [f"Weights {classifier.version}"]

@@ -5,17 +5,14 @@ The page shows it as panels (panels.html), the report draws it (case_report.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from model import report
 from model.prediction import BLANK, Prediction
+from model.report import Case
+from model.study import Study
 from model.wording import many, percent
 
 from . import macros, texts
-
-if TYPE_CHECKING:
-    from model.report import Case
-    from model.study import Study
 
 Fact = tuple[str, str, str]  # what, answer, what that answer is worth
 
@@ -34,14 +31,14 @@ class Panels:
     facts: list[Fact] = field(default_factory=list)  # how sure the answer is
 
 
-def of_case(case: "Case", config: dict, notes: Sequence[str] = ()) -> Panels:
+def of_case(case: Case, config: dict, notes: Sequence[str] = ()) -> Panels:
     """The panels of a case that was answered; `config` of the artifact, `notes` on its file."""
     return of_study(case, config, notes) if case.study else of_slice(case.predictions[0], config, notes)
 
 
 def of_slice(prediction: Prediction, config: dict, notes: Sequence[str] = ()) -> Panels:
     """The panels of one slice."""
-    facts = _measured(prediction, config["refusal"]) + _notes(notes)
+    facts = _measured(prediction, config["refusal"]) + [("Note", note, "") for note in notes]
     if prediction.status == "refused":
         return Panels("refused", remedy(prediction.about_slice), facts)
     tumor, (what, possible, worth) = report.certainty(prediction, config)
@@ -57,15 +54,16 @@ def of_slice(prediction: Prediction, config: dict, notes: Sequence[str] = ()) ->
     )
 
 
-def of_study(case: "Case", config: dict, notes: Sequence[str] = ()) -> Panels:
+def of_study(case: Case, config: dict, notes: Sequence[str] = ()) -> Panels:
     """The panels of a volume as a whole: the slices that the verdict rests on, and the tumor's probability."""
     study, scan = case.study, case.scan
     kind = " ".join(filter(None, (scan.plane, scan.sequence, scan.kind)))
     slices = f"{study.n_judged} of {many(len(scan.slices), 'slice')} judged"
     refused = f"{study.n_refused} refused: empty, or unlike the brain MRI of training" if study.n_refused else ""
     facts = [("Slices", f"{slices} ({kind})" if kind else slices, refused)]
+    facts_of_file = [("Note", note, "") for note in notes]
     if study.status == "refused":
-        return Panels("refused", remedy(study.reason), facts + _notes(notes))
+        return Panels("refused", remedy(study.reason), facts + facts_of_file)
     doubts = [made.about_slice for made in case.predictions if made.about_slice and made.status != "refused"]
     status, text = ("accepted", texts.SLICES_LIKE_TRAINING)
     if len(doubts) > study.n_judged / 2:
@@ -73,10 +71,10 @@ def of_study(case: "Case", config: dict, notes: Sequence[str] = ()) -> Panels:
     if doubts:
         facts.append(("Unlike", f"{len(doubts)} of {many(study.n_judged, 'slice')}", "differ from those of training"))
     tumor = _tumor_in_study(study, config["study"])
-    return Panels(status, text, facts + _notes(notes), study.probabilities, study.reason, [tumor])
+    return Panels(status, text, facts + facts_of_file, study.probabilities, study.reason, [tumor])
 
 
-def answered(case: "Case") -> str:
+def answered(case: Case) -> str:
     """When, as "Answered 21 November 2026, 15:40 UTC"."""
     return f"Answered {case.answered.day} {case.answered:%B %Y, %H:%M} UTC"
 
@@ -91,10 +89,6 @@ def remedy(reason: str) -> str:
     return reason.partition(". ")[2]
 
 
-def _notes(notes: Sequence[str]) -> list[Fact]:
-    return [("Note", note, "") for note in notes]
-
-
 def _measured(prediction: Prediction, limits: dict) -> list[Fact]:
     """What the slice was judged by; `limits`: "refusal" of config.json. A blank one is refused before that."""
     if prediction.about_slice == BLANK:
@@ -107,7 +101,7 @@ def _measured(prediction: Prediction, limits: dict) -> list[Fact]:
     ]
 
 
-def _tumor_in_study(study: "Study", point: dict) -> Fact:
+def _tumor_in_study(study: Study, point: dict) -> Fact:
     """Whether a tumor is detected, and how often that is right; `point`, the operating point of studies."""
     tumor, enough = percent(study.tumor_probability), percent(point["threshold"])
     answer = f"Detected: {tumor} for the study as a whole, where {enough} is enough"

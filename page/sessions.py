@@ -41,7 +41,7 @@ def upload_folder() -> Path:
 class Uploads:
     """The files in `folder`, but for those that lie there already: Gradio made them of the page's own files.
 
-    Gradio deletes the uploads that it knows of, but not those that broke off, nor any when the server is stopped.
+    Gradio itself misses uploads that broke off, and all when the server is stopped.
     """
 
     def __init__(self, folder: Path):
@@ -190,11 +190,11 @@ class Sessions:
         """What the session shows, which counts as a use; None if it was dropped."""
         with self._lock:
             self.sweep()
-            if session not in self._held:
-                return None
-            selection = self._held[session][1]
-            self._use(session, selection)
-            return selection
+            if session in self._held:
+                self._held[session] = (monotonic(), self._held[session][1])
+                self._held.move_to_end(session)
+                return self._held[session][1]
+            return None
 
     def drop(self, session: str) -> None:
         """Forget what the session shows."""
@@ -208,13 +208,10 @@ class Sessions:
             while self._held and next(iter(self._held.values()))[0] < oldest:
                 self._held.popitem(last=False)
 
-    def _use(self, session: str, selection: Selection) -> None:
-        self._held[session] = (monotonic(), selection)
-        self._held.move_to_end(session)
-
     def _hold(self, session: str, selection: Selection) -> None:
         """Use the selection from now on, and make room for it."""
-        self._use(session, selection)
+        self._held[session] = (monotonic(), selection)
+        self._held.move_to_end(session)
         sizes = {other: held.nbytes for other, (_, held) in self._held.items()}
         for other, size in list(sizes.items())[:-1]:
             if sum(sizes.values()) <= self.max_bytes:

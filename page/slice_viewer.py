@@ -5,7 +5,6 @@ The server sends all that does not change from slice to slice; slice_viewer.js m
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,7 @@ from model.wording import percent
 
 from . import TUMORS, macros
 from .pictures import thumbnail
-
-if TYPE_CHECKING:
-    from .sessions import View
+from .sessions import View
 
 THUMBNAIL = 160  # pixels: sharp on a phone's screen
 
@@ -25,7 +22,7 @@ html = macros("slice_viewer")
 EMPTY = {"html_template": str(html.component()), "value": 1, "count": 1, "captions": [""], "chart": "", "below": ""}
 
 
-def properties(view: "View", threshold: float) -> dict:
+def properties(view: View, threshold: float) -> dict:
     """A volume as properties of the component, but for its `value`; `threshold`, the operating point of slices."""
     predictions = view.case.predictions
     suspects = [
@@ -48,10 +45,7 @@ def caption(prediction: Prediction) -> str:
 
 
 def stacked(predictions: Sequence[Prediction]) -> np.ndarray:
-    """(tumors, slices): P(tumor) summed up to each of `TUMORS`, 0 where a slice was refused.
-
-    What is left above the last is the probability of no tumor.
-    """
+    """(tumors, slices): P(tumor) summed up to each of `TUMORS`, 0 where a slice was refused."""
     shares = [[made.probabilities[name] * (made.status != "refused") for made in predictions] for name in TUMORS]
     return np.cumsum(shares, axis=0)
 

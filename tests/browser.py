@@ -18,12 +18,7 @@ SCREENSHOTS = REPOSITORY / "screenshots"
 PHONE_WIDTH = 390
 VIEWS = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},
-    "phone": {
-        "viewport": {"width": PHONE_WIDTH, "height": 844},
-        "is_mobile": True,
-        "has_touch": True,
-        "device_scale_factor": 2,
-    },
+    "phone": {"viewport": {"width": PHONE_WIDTH, "height": 844}, "is_mobile": True, "has_touch": True},
     "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
 }
 WAIT = 180_000  # milliseconds, on a machine that is busy with other things: nothing here is about speed

@@ -11,16 +11,15 @@ from huggingface_hub import ModelCard
 
 from model import CLASSES
 from model.artifact import EMBEDDED, make_config, read_config, write_config
-from training.evaluation import card
+from training.evaluation import card, card_rows
 from training.evaluation.card import BEGIN, END, main, model_card, readme_numbers, section
-from training.evaluation.card_rows import energy
-from training.evaluation.markdown import NOT_MEASURED
 
 ROOT = Path(__file__).parents[1]
 CONFIG = read_config(EMBEDDED)
 METRICS = json.loads((EMBEDDED / "metrics.json").read_text())
 README = f"# Title\n\nBefore.\n{BEGIN}\nold numbers\n{END}\nAfter.\n"
-TYPED = {"80", "90", "95"}  # the question whether 80 % sure is right, very sure of a disease, the intervals
+TYPED = {"95"}  # the intervals, and the specificity that a threshold keeps
+NOT_MEASURED = "ot measured"
 
 
 @pytest.fixture
@@ -60,16 +59,16 @@ def numbers_in(text):
 
 def test_every_figure_of_the_card_stands_in_the_metrics(metrics):
     known = set(figures_in(metrics))
-    for text, least in ((rendered(metrics), 200), (readme_numbers(metrics), 18)):
+    for text, least in ((rendered(metrics), 90), (readme_numbers(metrics), 12)):
         assert len(numbers_in(text)) >= least and numbers_in(text) <= known
 
 
 def test_the_card_gives_each_class_and_each_headline_here_and_elsewhere_and_of_the_vendor(metrics):
     shown = numbers_in(rendered(metrics))
     keys = ("macro_f1", "accuracy", "sensitivity_tumor", "specificity_tumor", "auc_tumor", "ece")
-    for name in ("test", "external", "vendor"):
+    for name, aimed in (("test", keys), ("external", keys), ("vendor", keys[:4])):
         report = metrics[name]
-        wanted = [report[key] for key in keys] + [report["recall"][label] for label in CLASSES if name != "vendor"]
+        wanted = [report[key] for key in aimed] + [report["recall"][label] for label in CLASSES if name != "vendor"]
         assert all(shown & set(figures_in(figure)) for figure in wanted if figure["value"] is not None)
 
 
@@ -103,7 +102,7 @@ def test_caveats_stand_beside_the_numbers(metrics):
         assert caveat in text
     for caveat in ("contrast agent itself sets T1C+ tumors apart", "Ratios travel", "No labeled volume was at hand"):
         assert caveat in text
-    assert "Vendor split: leaks" in readme_numbers(metrics) and "no untouched test" in readme_numbers(metrics)
+    assert "no untouched test" in readme_numbers(metrics)
     metrics["vendor"]["model"] = metrics["test"]["model"]
     assert "its figures are of these weights" in rendered(metrics)
     [line] = [
@@ -112,43 +111,46 @@ def test_caveats_stand_beside_the_numbers(metrics):
     assert line.split("|")[3].strip() == "–", "a class that a set lacks has a dash, no number"
 
 
-@pytest.mark.parametrize("missing", sorted(set(METRICS) - {"weights_sha256", "recorded"}))
-def test_a_missing_section_is_said_to_be_not_measured(metrics, missing):
-    text = rendered({name: report for name, report in metrics.items() if name != missing})
-    assert text.count(NOT_MEASURED) > rendered(metrics).count(NOT_MEASURED) == 0
-    assert not re.search(r"\bNone\b|\bnan\b|Undefined|\{\{", text)
+def test_each_missing_section_is_said_to_be_not_measured(metrics):
+    assert NOT_MEASURED not in rendered(metrics)
+    for missing in set(METRICS) - {"weights_sha256", "recorded"}:
+        text = rendered({name: report for name, report in metrics.items() if name != missing})
+        assert NOT_MEASURED in text and card_rows.REPORTS[missing] in text
+        assert not re.search(r"\bNone\b|\bnan\b|Undefined|\{\{", text)
 
 
 def test_a_card_of_nothing_invents_nothing():
     text = rendered({}, {"name": "tumor-net", "size": 160}) + readme_numbers({})
+    empty = re.search(r"^#+ .*\n+(##|\Z)", model_card({"name": "net", "size": 160}, {}, []), re.M)
+    assert not empty, "a section with nothing in it"
     assert not numbers_in(text) and not re.search(r"\$|\bNone\b|\bnan\b|Undefined", text)
     older = {name: part for name, part in METRICS["external"].items() if name != "prediction_set"}
-    assert f"(90.4 to 97.4) | {NOT_MEASURED} |" in readme_numbers(METRICS | {"external": older})
+    assert "(90.4 to 97.4) | not measured |" in readme_numbers(METRICS | {"external": older})
 
 
 def test_a_failure_is_named_only_where_the_figures_show_it(metrics):
-    outside, bad = metrics["external"], {"value": 0.31, "low": 0.27, "high": 0.44}
-    good, rare = {"value": 0.97, "low": 0.95, "high": 0.99}, {"value": 0.03, "low": 0.01, "high": 0.05}
+    outside, bad, good = metrics["external"], {"value": 0.31, "low": 0.27, "high": 0.44}, {"value": 0.97}
     outside["confusion"]["counts"] = [[31, 50, 0, 19], [2, 97, 0, 1], [0, 0, 0, 0], [1, 0, 0, 99]]
-    outside["recall"] |= {"glioma": bad, "meningioma": good}
+    outside["recall"]["glioma"] |= bad
+    outside["recall"]["meningioma"] |= good
     labels = outside["by_label_and_sequence"]
     for label, sequence, figure in (("glioma", "T1", bad), ("glioma", "T2", good), ("notumor", "T2", bad)):
         labels[label][sequence]["seen"] |= figure
-    labels["notumor"]["T1"]["seen"] |= rare
+    labels["notumor"]["T1"]["seen"]["value"] = 0.03
     outside["prediction_set"]["coverage"] = outside["ece"] = bad
     named = rendered(metrics).split("## What it gets wrong")[1].split("## ")[0].replace("**", "")
-    for said in (
+    for text in (
         "Only 31.0 % (27.0 to 44.0) of gliomas get the correct class; 50.0 % are called meningioma and 19.0 % are",
         "sensitivity is only 31.0 % (27.0 to 44.0) on T1 for gliomas",
         "tumor-free slices are called a tumor in 31.0 % (27.0 to 44.0) on T2.",
         "they are off by 31.0 % (27.0 to 44.0)",
         "it holds it in 31.0 % (27.0 to 44.0), where 95.0 % was aimed at",
     ):
-        assert said in named
+        assert text in named
     assert "of meningiomas get" not in named
     labels["glioma"]["T1"]["seen"] |= good
-    outside["ece"] = rare
-    named = rendered(metrics).split("## What it gets wrong")[1].split("## ")[0]
+    named = model_card(CONFIG, metrics | {"external": outside | {"ece": bad | {"value": 0.03}}}, [])
+    named = named.split("## What it gets wrong")[1].split("## ")[0]
     assert "for gliomas" not in named and "mislead" not in named
 
 
@@ -157,24 +159,18 @@ def test_what_was_chosen_on_validation_and_the_rule_for_volumes_are_those_of_the
     config["operating_point"]["threshold"], config["prediction_set"]["coverage"] = 0.3712, 0.85
     config["study"] |= {"sharpness": 0.6, "slope": 1.6543, "intercept": -0.9259, "threshold": 0.1711}
     text = rendered(metrics, config)
-    assert "P(no tumor) of 37.1 % or more" in text and "for 85.0 % of all images" in text
+    assert "P(no tumor) is 37.1 % or more" in text and "for 85.0 % of all images" in text
     assert "mean(exp(0.6 x))) / 0.6" in text and "(1.654 s -0.926)" in text and "detected from 0.171 on" in text
     config["study"] |= {"sensitivity": None}
-    assert f"verdict of a volume: {NOT_MEASURED}" in rendered(metrics, config)
+    assert "P(tumor) of the volume" not in rendered(metrics, config)
 
 
 def test_times_follow_their_ratios_and_say_of_which_weights_and_machine_they_are(metrics):
-    one = {
-        "what": "fp32",
-        "ratio": [0.666, 0.5],
-        "ms": [7.77, 5.55],
-        "start_s": 0.444,
-        "peak_mb": 99.9,
-        "file_mb": 2.22,
-    }
+    one = {"what": "fp32", "ratio": [0.666, 0.5], "ms": [7.77, 5.55]}
+    one |= {"start_s": 0.444, "peak_mb": 99.9, "file_mb": 2.22}
     metrics["speed"] |= {"networks": [one], "load": 3.2}
     text = section("speed", metrics["speed"])
-    assert "| fp32 | 0.666 | 0.5 | 7.77 | 5.55 | 0.444 | 99.9 | 2.22 |" in text and "load before 3.2" in text
+    assert "| fp32 | 0.666 | 7.77 | 0.444 | 99.9 | 2.22 |" in text and "load before 3.2" in text
     assert "earlier weights" not in rendered(metrics)
     metrics["speed"]["model"] = "net int8 ffffffff"
     assert "Timed with earlier weights" in rendered(metrics)
@@ -239,30 +235,14 @@ def test_recipe_and_command_follow_from_the_settings(metrics):
 def test_retrained_weights_are_compared_with_their_start_on_own_images(metrics):
     change = {"value": -0.3, "low": -0.667, "high": 0.0}
     row = {"title": "tumors", "start": 0.9, "candidate": 0.6, "difference": change, "groups": 5, "verdict": "fell"}
-    start = {"name": "net", "version": "net int8 12345678"}
-    report = {
-        "start": start,
-        "sets": {"own images": {"sensitivity": row}},
-        "sentences": ["It got worse."],
-        "steps": 240,
-    }
+    report = {"start": {"name": "net", "version": "net int8 12345678"}, "sets": {"own images": {"sensitivity": row}}}
+    report |= {"sentences": ["It got worse."], "steps": 240}
     text = model_card(CONFIG, metrics | {"retrained": report}, [])
     assert "It got worse." in text and "| 0.900 | 0.600 | -0.300 (-0.667 to +0.000) | 5 | fell |" in text
     assert "From the weights of net int8 12345678" in text and "Here (own images, patients not in training)" in text
     command = command_of(text)
     assert "training.retrain" in command and "--steps" in command and "--epochs" not in command
     assert "own images" in ModelCard(text).data.eval_results[0].dataset_name
-
-
-def test_energy_is_an_estimate_from_hours_and_watts():
-    hardware = {"processor": "Some CPU", "cores": 4, "memory_gib": 10}
-    run = {"seconds": 7200, "hardware": hardware, "settings": {"threads": 1}}
-    assert energy(run).startswith("about 0.053 kWh")  # 2 h x (12 W + 10 x 0.3725 W) x 1.67
-    assert "4 cores x 12 W" in energy(run | {"settings": {"threads": 0}})
-    gpus = run | {"hardware": hardware | {"gpu": "NVIDIA H100 80GB HBM3"}, "starts": [{"processes": 2}]}
-    assert "2 x 700 W + 2 cores x 12 W" in energy(gpus)
-    assert energy(run | {"hardware": hardware | {"gpu": "Another GPU"}}).startswith("not estimated")
-    assert energy({"hardware": hardware}) is None
 
 
 def test_another_recipe_is_named_beside_its_figures(metrics):
@@ -275,10 +255,10 @@ def test_another_recipe_is_named_beside_its_figures(metrics):
         {"name": "volumes", "own": "healthy5", "value": ""},
         {"name": "blanked", "own": 0.04},
     ]
-    text = flat(section("leave_source_out", told))
-    assert "epochs 4 instead of 20, volumes none instead of healthy5, blanked was not there yet." in text
+    text = rendered(metrics | {"leave_source_out": told})
+    assert "settings other than those of these weights: epochs, volumes, blanked)" in text
     same = card.with_differences(metrics | {"leave_source_out": report | {"settings": own}})["leave_source_out"]
-    assert "Not quite" not in section("leave_source_out", same)
+    assert "(20 epochs at 160 pixels)" in rendered(metrics | {"leave_source_out": same})
 
 
 def test_check_fails_until_the_numbers_are_rendered_and_after_they_change(tmp_path, metrics, capsys):

@@ -11,8 +11,6 @@ from tests.regressions.valid import VALID
 from tests.server import ask
 from tests.test_hostile import NAMES
 
-OF_A_FILE_NAME = [name for name in NAMES.values() if name.isprintable() and "/" not in name and len(name) < 200]
-
 
 def assert_answered_or_refused(entry):
     assert_shown_name(entry["file"])
@@ -34,16 +32,6 @@ def test_bombs_in_one_upload_cost_a_row_each_and_the_picture_among_them_is_answe
     assert answered["file"] == "slice" and answered["probabilities"]
 
 
-def test_names_that_a_disk_can_hold(client, tmp_path):
-    for number, name in enumerate(OF_A_FILE_NAME):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / name).write_bytes(VALID["PNG, 16 bits"]())
-    entries = ask(client, *(tmp_path / str(number) / name for number, name in enumerate(OF_A_FILE_NAME)))
-    assert len(entries) == len(OF_A_FILE_NAME)
-    for entry in entries:
-        assert_answered_or_refused(entry)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_names_that_only_an_attacker_sends(app_server, name):
     content = VALID["PNG, 16 bits"]()
@@ -60,9 +48,3 @@ def test_names_that_only_an_attacker_sends(app_server, name):
         assert_answered_or_refused(entry)
     else:
         assert taken.status_code == 413  # headers too large
-
-
-def test_a_sample_of_hostile_files_is_answered_row_by_row(client, shared_data):
-    files = sorted(path for path in (shared_data / "hostile").rglob("*") if path.is_file())[::40]
-    for entry in ask(client, *files):
-        assert_answered_or_refused(entry)

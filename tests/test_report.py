@@ -167,7 +167,7 @@ def test_what_the_test_split_measured_is_printed_rather_than_what_chose_the_thre
 
 def test_beside_the_answer_stand_operating_point_and_prediction_set_with_what_they_are_worth():
     assert report.certainty(prediction((0.5, 0.3, 0.1, 0.1)), CONFIG) == [
-        ("Tumor", "Seen: 90 %, where 50 % is enough", "sensitivity 97 %, specificity 91 %, on validation patients"),
+        ("Tumor", "Detected: 90 %, where 50 % is enough", "sensitivity 97 %, specificity 91 %, on validation patients"),
         (
             "Possible",
             "Glioma or meningioma",
@@ -175,7 +175,7 @@ def test_beside_the_answer_stand_operating_point_and_prediction_set_with_what_th
         ),
     ]
     ((_, unseen, _), (_, possible, _)) = report.certainty(prediction((0.1, 0.01, 0.01, 0.88)), CONFIG)
-    assert unseen == "Not seen: 12 %, where 50 % would be needed" and possible == "No tumor"
+    assert unseen == "Not detected: 12 %, where 50 % would be needed" and possible == "No tumor"
 
 
 def test_what_was_not_measured_is_not_promised():

@@ -4,23 +4,8 @@
     python -m training.evaluation.card --add external=runs/external/metrics.json   # puts a report into metrics.json
     python -m training.evaluation.card --check   # changes nothing; exit code 1 if either disagrees with metrics.json
 
-The prose is in card.md.j2; here stands what it needs computed. metrics.json holds sections, of which any may be missing
-(the card then says "not measured"):
-
-    test, external, vendor   reports of training.evaluation.evaluate: the pool's test split, another source, vendor's
-    study                    figures of training.evaluation.studies: verdicts on volumes made of the test split
-    quantization             macro_f1_int8, macro_f1_fp32 of the same test split; bytes_int8, bytes_fp32 of the files
-    not_brain_mri            refused: share of images of other things, none of them used in fitting
-    training                 settings, versions, hardware, seconds, starts, data_fingerprint, left_out;
-                             sources: {source: {split: {images, groups}}}, as `count_by_source` gives it
-    speed                    report of training.benchmark
-    phantoms                 report of training.evaluation.localization: where the evidence lies on drawn heads
-    seeds                    report of training.evaluation.seeds: the same recipe with several seeds
-    leave_source_out, folds, figshare      reports of training.evaluation.cross_validate
-    probes                   report of training.evaluation.probes: what shortcuts are worth
-    recorded                 answers to the drawn examples (training.evaluation.recorded), for a check before publishing
-    comparison               report of training.evaluation.compare: earlier systems
-    retrained                comparison.json of training.retrain: these weights beside those that they started from
+The prose is in card.md.j2; what it needs computed, in card_rows.py. metrics.json holds a report of each command that
+measures these weights, in a section of its own; any may be missing (`card_rows.REPORTS`: "not measured").
 """
 
 import argparse
@@ -65,7 +50,6 @@ INDEXED = {  # figures for the Hub's table of results: name there, and ours
     "macro_f1": ("f1", "macro-F1"),
     "accuracy": ("accuracy", "accuracy"),
     "auc_tumor": ("roc_auc", "tumor or none: AUC"),
-    "ece": ("ece", "calibration error (ECE)"),
 }
 FIRST_STRIDE = 16  # pixels for each cell of the evidence map, in reports that are older than the finer one
 
@@ -94,6 +78,7 @@ def model_card(config: dict, metrics: dict, plots: Sequence[str], origin: str = 
         origin=origin,
         repo=repo,
         plot=lambda name: shown.get(name, ""),
+        missing=card_rows.unmeasured(metrics),
     )
     return f"---\n{front_matter(config, metrics)}\n---\n\n{_tidy(text)}"
 
@@ -103,15 +88,16 @@ def readme_numbers(metrics: dict) -> str:
     return _tidy(str(_template().make_module(_sections(metrics)).readme())).strip()
 
 
-def section(name: str, *reports: object) -> str:
-    """One section of metrics.json as Markdown, as the card shows it: the macro of_NAME of card.md.j2."""
-    return _tidy(str(getattr(_template().module, f"of_{name}")(*reports))).strip()
+def section(name: str, report: object) -> str:
+    """One section of metrics.json as Markdown: the macro of_NAME of card.md.j2, "study" or "speed"."""
+    return _tidy(str(getattr(_template().module, f"of_{name}")(report))).strip()
 
 
 def front_matter(config: dict, metrics: dict) -> str:
     """The card's YAML: license, origin, results and examples. The vendor's results are of other weights: not here."""
     training = metrics.get("training", {})
-    names = {"test": f"pool test: {_here(metrics)}", "external": "external: another source"}
+    whose = "own images, patients not in training" if metrics.get("retrained") else "patients not in training"
+    names = {"test": f"pool test: {whose}", "external": "external: another source"}
     results = [
         EvalResult(
             task_type="image-classification",
@@ -124,11 +110,11 @@ def front_matter(config: dict, metrics: dict) -> str:
         if (report := metrics.get(part, {}).get(key)) and report["value"] is not None
     ]
     answers = metrics.get("recorded", {}).get("int8", {}).get("answers", {})
-    widget = [
-        {"src": path, "example_title": title, "output": _scores(answers[Path(path).name]["probabilities"])}
-        for path, title in WIDGET.items()
-        if Path(path).name in answers
-    ]
+    widget = []
+    for path, title in WIDGET.items():
+        scores = answers.get(Path(path).name, {}).get("probabilities", {}).items()
+        output = [{"label": DISPLAY_NAMES[name], "score": round(value, 3)} for name, value in scores]
+        widget += [{"src": path, "example_title": title, "output": output}] if scores else []
     start = training.get("settings", {}).get("init", "")
     of_hub = start.count("/") == 1 and not start.endswith((".pt", ".pth"))  # ORG/NAME, as --init takes it
     return ModelCardData(
@@ -144,23 +130,14 @@ def front_matter(config: dict, metrics: dict) -> str:
     ).to_yaml()
 
 
-def _scores(probabilities: dict) -> list[dict]:
-    return [{"label": DISPLAY_NAMES[name], "score": round(value, 3)} for name, value in probabilities.items()]
-
-
-def _here(metrics: dict) -> str:
-    return "own images, patients not in training" if metrics.get("retrained") else "patients not in training"
-
-
 @cache  # it takes longer to compile than to render
 def _template() -> jinja2.Template:
     """card.md.j2, every public name of card_rows.py its global, the functions among them its filters."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     space = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, undefined=jinja2.ChainableUndefined, autoescape=False, **space)
-    names = {name: value for name, value in vars(card_rows).items() if not name.startswith("_")}
-    environment.globals |= names
-    environment.filters |= {name: value for name, value in names.items() if callable(value)} | {"zip": zip}
+    environment.globals |= vars(card_rows)
+    environment.filters |= {name: value for name, value in vars(card_rows).items() if callable(value)} | {"zip": zip}
     return environment.get_template("card.md.j2")
 
 
@@ -170,11 +147,14 @@ def _sections(metrics: dict) -> dict:
 
 
 def _tidy(text: str) -> str:
-    """Each paragraph and each point on one line, no blanks at their ends, at most one empty line in a row; but code."""
+    """Each paragraph and point on one line, at most one empty line in a row, no empty section; but code."""
     parts = text.strip().split("```")
     for k, prose in enumerate(parts[::2]):
         joined = re.sub(r"(?<=[^\s|>])[ ]*\n[ ]*(?=[^\s|#<>!-])", " ", prose)
-        parts[2 * k] = re.sub(r"\n{3,}", "\n\n", re.sub(r"^ +| +$", "", re.sub(r"  +", " ", joined), flags=re.M))
+        prose = re.sub(r"^ +| +$", "", re.sub(r"  +", " ", joined), flags=re.M)
+        for empty in (r"^<details>\s*<summary>.*\s*</details>\n*", r"^### .*\n\s*(?=^##)", r"^## .*\n\s*(?=^## )"):
+            prose = re.sub(empty, "", prose, flags=re.M)
+        parts[2 * k] = re.sub(r"\n{3,}", "\n\n", prose)
     return "```".join(parts) + "\n"
 
 

@@ -1,43 +1,44 @@
-"""What the card's template needs computed: rows of its tables, failures, sources, the command, the energy.
+"""What the card's template needs computed: figures as Markdown, rows of tables, failures, sources, the command.
 
 Everything public here is a function and a filter of card.md.j2. Reports are parts of metrics.json: see card.py.
 """
 
+import functools
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
-
-import numpy as np
 
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 
 from ..settings import FOLDERS, set_by, without_places
-from . import studies
-from .markdown import NOT_MEASURED, NOTHING, figure, share, sizes
 from .seeds import AIMS
 
-HERE, ELSEWHERE = "Here", "Elsewhere"
+NOT_MEASURED, NOTHING = "not measured", "–"  # the second where the set cannot tell
 NAMES = DISPLAY_NAMES
 TUMORS = list(CLASSES[:NO_TUMOR])
 RECALLS = [
     (f"{name.capitalize()}: correct class (recall)", f"recall.{label}", "share") for label, name in NAMES.items()
 ]
-VOLUME = {name: getattr(studies, name) for name in ("HEAD_MM", "ALIKE_MM", "NOISE")}
 NORMAL = CLASSES[NO_TUMOR]
+SETS = [  # rows about the prediction set: title, and path in its report
+    ("Holds the true class", "coverage"),
+    ("Has one class alone", "singletons"),
+    ("Is correct where it has one alone", "right_if_single"),
+]
+REPORTS = {  # section of metrics.json, or path in one -> what the card says is not measured where it is missing
+    **{"test": "the test split here", "external": "another source", "vendor": "the vendor split, which leaks"},
+    **{"external.other_pathology": "other diseases", "study": "verdicts on volumes", "quantization": "what int8 costs"},
+    **{"not_brain_mri": "refusal of other images", "test.evidence": "the evidence map", "training": "recipe and data"},
+    **{"phantoms": "the map on drawn heads", "probes": "shortcuts", "seeds": "several seeds", "speed": "speed"},
+    **{"leave_source_out": "collections left out of training", "folds": "cross-validation of the whole pool"},
+    **{"figshare": "cross-validation of figshare alone", "comparison": "earlier systems"},
+}
 PLURAL = {name: f"{DISPLAY_NAMES[name]}s" for name in CLASSES} | {NORMAL: "tumor-free slices"}
 GOOD, OFTEN = 0.9, 0.1  # shares of right answers below which, and of wrong ones above which, a failure is named
 TOO_SURE = 0.05  # a calibration error above which probabilities are said to mislead
 CLAIMS = {  # of a system's project -> in words
     **{"accuracy": "accuracy, 4 classes", "macro_f1": "macro-F1", "f2_macro": "macro-F2"},
     **{"accuracy_tumor": "accuracy, tumor or none", "f1_tumor": "F1, tumor or none"},
-}
-# Energy, after Lannelongue et al. 2021, Green Algorithms, doi:10.1002/advs.202100707
-CORE_WATTS = 12.0  # of a core at work, where the processor is not known
-MEMORY_WATTS = 0.3725  # of each GiB that is there, in use or not
-OVERHEAD = 1.67  # what a data center draws for each watt of its computers, on average
-GPU_WATTS = {  # the board's limit by NVIDIA's data sheets, SXM where there are two; names as PyTorch gives them
-    **{"H200": 700, "H100": 700, "A100": 400, "V100": 300, "L40S": 350, "A10G": 300, "A10": 150, "L4": 72, "T4": 70},
-    **{"RTX 4090": 450, "RTX 3090": 350},
 }
 
 
@@ -52,41 +53,46 @@ class Source(NamedTuple):
 
 
 KAGGLE = "https://www.kaggle.com/datasets"
-SOURCES = (
-    Source(
-        "[Brain tumor dataset (Cheng)](https://figshare.com/articles/dataset/brain_tumor_dataset/1512427)",
-        *("CC BY 4.0", "glioma, meningioma, pituitary tumor; T1C+", {"figshare": "figshare"}),
-    ),
-    Source(
-        f"[Br35H]({KAGGLE}/ahmedhamada0/brain-tumor-detection)",
-        *("see its page", "no tumor; tumor of unknown type"),
-        {"br35hno": "Br35H, tumor-free", "br35hyes": "Br35H, tumors"},
-    ),
-    Source(
-        f"[Brain MRI images (Navoneel)]({KAGGLE}/navoneel/brain-mri-images-for-brain-tumor-detection)",
-        *("see its page", "no tumor; tumor of unknown type", {"navoneel": "Navoneel"}),
-    ),
-    Source(
-        f"[Brain tumor classification (Sartaj)]({KAGGLE}/sartajbhuvaji/brain-tumor-classification-mri)",
-        *("see its page", "all classes; web images, noisy labels", {"sartaj": "Sartaj"}),
-        "sartajbhuvaji/Brain-Tumor-Classification",
-    ),
-    Source(
-        f"[Brain Tumor MRI Dataset]({KAGGLE}/masoudnickparvar/brain-tumor-mri-dataset)",
-        *("CC0", "all classes; the split that most projects quote", {"nickparvar": "Nickparvar"}),
-    ),
-    Source(
-        "[TCGA-LGG](https://www.cancerimagingarchive.net/collection/tcga-lgg/), "
-        f"masks by [Buda]({KAGGLE}/mateuszbuda/lgg-mri-segmentation)",
-        *("CC BY 3.0; what is derived from the masks CC BY-NC-SA 4.0", "glioma, no tumor; T1, T1C+, FLAIR"),
-        {f"tcga_lgg_{hospital}": f"TCGA-LGG, hospital {hospital.upper()}" for hospital in ("du", "ht", "ez")},
-    ),
-    Source(
-        "[OpenNeuro ds002748](https://openneuro.org/datasets/ds002748)",
-        *("CC0", "no tumor; T1, skull-stripped", {"ds002748": "OpenNeuro ds002748"}),
-    ),
-    Source("drawn heads (`training/data/phantoms`)", "MIT", "all classes; no patient", {"phantom": "drawn heads"}),
-)
+SOURCES = tuple(Source(*row) for row in (
+    ("[Brain tumor dataset (Cheng)](https://figshare.com/articles/dataset/brain_tumor_dataset/1512427)", "CC BY 4.0",
+        "glioma, meningioma, pituitary tumor; T1C+", {"figshare": "figshare"}),
+    (f"[Br35H]({KAGGLE}/ahmedhamada0/brain-tumor-detection)", "see its page", "no tumor; tumor of unknown type",
+        {"br35hno": "Br35H, tumor-free", "br35hyes": "Br35H, tumors"}),
+    (f"[Brain MRI images (Navoneel)]({KAGGLE}/navoneel/brain-mri-images-for-brain-tumor-detection)", "see its page",
+        "no tumor; tumor of unknown type", {"navoneel": "Navoneel"}),
+    (f"[Brain tumor classification (Sartaj)]({KAGGLE}/sartajbhuvaji/brain-tumor-classification-mri)", "see its page",
+        "all classes; web images, noisy labels", {"sartaj": "Sartaj"}, "sartajbhuvaji/Brain-Tumor-Classification"),
+    (f"[Brain Tumor MRI Dataset]({KAGGLE}/masoudnickparvar/brain-tumor-mri-dataset)", "CC0",
+        "all classes; the split that most projects quote", {"nickparvar": "Nickparvar"}),
+    ("[TCGA-LGG](https://www.cancerimagingarchive.net/collection/tcga-lgg/), "
+        f"masks by [Buda]({KAGGLE}/mateuszbuda/lgg-mri-segmentation)", "CC BY 3.0, masks CC BY-NC-SA 4.0",
+        "glioma, no tumor; T1, T1C+, FLAIR",
+        {f"tcga_lgg_{hospital}": f"TCGA-LGG, hospital {hospital.upper()}" for hospital in ("du", "ht", "ez")}),
+))  # fmt: skip
+
+
+def _with_interval(measured: dict | None, scale: float, spelling: str, unit: str = "") -> str:
+    if not measured:
+        return NOT_MEASURED if measured is None else NOTHING
+    if measured.get("value") is None:
+        return NOTHING
+    value, low, high = (f"{scale * measured[name]:{spelling}}" for name in ("value", "low", "high"))
+    return f"{value}{unit} ({low} to {high})"
+
+
+def figure(measured: dict | None) -> str:
+    """A figure {value, low, high} as "0.912 (0.881 to 0.940)"; a dash where the set cannot tell."""
+    return _with_interval(measured, 1, ".3f")
+
+
+def share(measured: dict | None) -> str:
+    """A share {value, low, high}, 0..1, as "91.2 % (88.1 to 94.0)"; a dash where the set cannot tell."""
+    return _with_interval(measured, 100, ".1f", " %")
+
+
+def sizes(part: dict | None) -> str:
+    """What a figure rests on, as "1,402 (621 groups)", from `n` and `n_groups`."""
+    return f"{part['n']:,} ({part['n_groups']:,} groups)" if part else NOT_MEASURED
 
 
 def percent(value: float) -> str:
@@ -158,87 +164,34 @@ def _counted(counts: dict, names: Mapping) -> list[str]:
     return [f"{images:,} ({groups:,} groups)" for images, groups in sums]
 
 
-def seed_rows(seeds: Mapping) -> list[tuple[str, ...]]:
-    """What, mean, range, deviation, aim and whether it was met, of each figure that several seeds aimed at."""
-    spread, rows = {row["key"]: row for row in seeds.get("rows", ())}, []
-    for aim in AIMS if spread else ():
-        row = spread.get(aim.key, {})
-        known = [value for value in row.get("values", ()) if value is not None]
-        mean, low, high, deviation = (
-            NOTHING if row.get(name) is None else f"{row[name]:.{aim.decimals}f}"
-            for name in ("mean", "low", "high", "sd")
-        )
-        met = NOTHING if str(aim) == NOTHING or not known else "yes" if aim.met_by(known) else "no"
-        rows.append((aim.what, mean if known else NOT_MEASURED, f"{low} to {high}", deviation, str(aim), met))
+def seed_rows(seeds: Mapping) -> dict[str, list[str]]:
+    """Figures that several seeds aimed at, "missed" and "met": mean, range and aim of each in words."""
+    spread, rows = {row["key"]: row for row in seeds["rows"]}, {"Missed": [], "Met": []}
+    for aim in AIMS:
+        known = [value for value in spread.get(aim.key, {}).get("values", ()) if value is not None]
+        if known and str(aim) != NOTHING:
+            mean, low, high = (f"{spread[aim.key][name]:.{aim.decimals}f}" for name in ("mean", "low", "high"))
+            rows["Met" if aim.met_by(known) else "Missed"].append(f"{aim.what} {mean}, {low} to {high} (aim {aim})")
     return rows
-
-
-def fold_rows(*reports: Mapping) -> list[tuple]:
-    """What, then for each report the figure of all folds pooled, and mean and deviation over its folds."""
-    found = [dict(_of_folds(report)) if report else {} for report in reports]
-    names = dict.fromkeys(what for of_report in found for what in of_report)
-    return [(what, *(cell for of_report in found for cell in of_report.get(what, ({}, NOTHING)))) for what in names]
-
-
-def _of_folds(report: Mapping) -> Iterator[tuple[str, tuple[dict, str]]]:
-    pooled, types = report["pooled"], report["types"]
-
-    def over_folds(name: str) -> str:
-        defined = [fold[name] for fold in report["by_fold"] if fold[name] is not None]
-        return f"{np.mean(defined):.3f} ± {np.std(defined, ddof=min(1, len(defined) - 1)):.3f}" if defined else NOTHING
-
-    if pooled["auc_tumor"]["value"] is not None:  # else there are no images without a tumor, or nothing else
-        for name, what in (("macro_f1", "Macro-F1"), ("balanced_accuracy", "Balanced accuracy")):
-            yield f"{what}, four classes", (pooled[name], over_folds(name))
-        yield "AUC, tumor or none", (pooled["auc_tumor"], over_folds("auc_tumor"))
-    if types:
-        spread = over_folds("types_balanced_accuracy")
-        yield "Balanced accuracy, tumor types alone", (types["balanced_accuracy"], spread)
-
-
-def left_out_parts(run: Mapping) -> dict[str, dict]:
-    """What was left out, together and by source, with its tumors' figures."""
-    together = {" + ".join(map(named, run["left_out"])): run["tumors"]} if run["tumors"] else {}
-    parts = {f"– {named(name)}": part for name, part in run["by_source"].items()}
-    return together | (parts if len(parts) > 1 else {})
-
-
-def reliability_rows(test: Mapping, external: Mapping) -> list[tuple[float, float, dict | None, dict | None]]:
-    """Edges of each bin of the answer's probability, and the share of right answers here and elsewhere."""
-    here, there = ({round(b["from"], 6): b for b in part.get("reliability") or ()} for part in (test, external))
-    edges = {start: part["to"] for start, part in sorted((here | there).items())}
-    return [(start, end, *(bins.get(start, {}).get("right") for bins in (here, there))) for start, end in edges.items()]
-
-
-def calibration_rows(test: Mapping, external: Mapping) -> list[tuple[str, dict]]:
-    """Calibration of each source."""
-    parts = {HERE: test.get("calibration_by_source", {}), ELSEWHERE: external.get("calibration_by_source", {})}
-    return [
-        (place if name == "external" else f"{place}: {named(name)}", part)
-        for place, sources in parts.items()
-        for name, part in sources.items()
-    ]
-
-
-def prediction_set_rows(test: Mapping, external: Mapping) -> list[tuple[str, str, dict]]:
-    """Figures of the prediction set, of all images and by class."""
-    reports = {HERE: test.get("prediction_set"), ELSEWHERE: external.get("prediction_set")}
-    return [
-        (place, label, part)
-        for place, report in reports.items()
-        if report
-        for label, part in ({"all": report} | {NAMES[n]: part for n, part in report["by_class"].items()}).items()
-    ]
 
 
 def status_rows(test: Mapping, external: Mapping, others: Mapping) -> list[tuple[str, dict]]:
     """How many images of each kind are accepted, doubtful and refused."""
-    rows = []
-    for place, report in ((HERE.lower(), test), (ELSEWHERE.lower(), external)):
-        rows.append((f"Brain MRI, {place}", report.get("refusal")))
-        rows.append((f"Diseases without a class, {place}", (report.get("other_pathology") or {}).get("status")))
-    rows.append(("Photos, documents, other parts of the body", others))
-    return [(what, shares) for what, shares in rows if shares]
+    rows = {
+        "Brain MRI, here": test.get("refusal"),
+        "Brain MRI, elsewhere": external.get("refusal"),
+        "Diseases without a class, elsewhere": (external.get("other_pathology") or {}).get("status"),
+        "Photos, documents, other parts of the body": others,
+    }
+    return [(what, shares) for what, shares in rows.items() if shares]
+
+
+def unmeasured(metrics: Mapping) -> list[str]:
+    """What nothing in metrics.json is about, in words."""
+    found = {
+        path: functools.reduce(lambda part, name: (part or {}).get(name), path.split("."), metrics) for path in REPORTS
+    }
+    return [REPORTS[path] for path, part in found.items() if not part]
 
 
 # ---- what it gets wrong
@@ -248,31 +201,23 @@ def failures_of(test: Mapping, external: Mapping, study: Mapping, config: Mappin
     """What the figures show to be weak, by kind, without kinds that are well; None if nothing was measured."""
     if not test and not external:
         return None
-    labels, ece = external.get("by_label_and_sequence") or {}, external.get("ece") or {}
-    weak = {
-        label: [(name, cell["seen"]) for name, cell in cells.items() if name != "all" and _is_weak(label, cell["seen"])]
-        for label, cells in labels.items()
-    }
+    weak = {label: [] for label in external.get("by_label_and_sequence") or {}}
+    for label, cells in (external.get("by_label_and_sequence") or {}).items():
+        for sequence, part in ((name, cell["seen"]) for name, cell in cells.items() if name != "all"):
+            if part["value"] > 1 - GOOD if label == NORMAL else part["value"] < GOOD:
+                weak[label].append((sequence, part))
+    ece, coverage = external.get("ece"), (external.get("prediction_set") or {}).get("coverage")
+    aim = config.get("prediction_set", {}).get("coverage")
     found = {
         "confused": _confused(external),
         "missed": [(label, cells) for label, cells in weak.items() if cells and label != NORMAL],
         "alarms": weak.get(NORMAL),
         "others": external.get("other_pathology"),
-        "ece": ece if (ece.get("value") or 0) > TOO_SURE else None,
-        "coverage": _too_low((external.get("prediction_set") or {}).get("coverage"), config),
-        "collections": [
-            (source, part["specificity_tumor"])
-            for source, part in (test.get("by_source") or {}).items()
-            if part["specificity_tumor"]["value"] is not None and part["specificity_tumor"]["high"] < GOOD
-        ],
+        "ece": ece if ece and (ece["value"] or 0) > TOO_SURE else None,
+        "coverage": coverage if coverage and aim and coverage["value"] < aim - TOO_SURE else None,
         "volumes": study["specificity"] if study and study["specificity"]["value"] < GOOD else None,
     }
     return {kind: what for kind, what in found.items() if what}
-
-
-def _is_weak(label: str, detected: dict) -> bool:
-    """Of a tumor, whether too few are detected; of normals, whether too many are called a tumor."""
-    return detected["value"] > 1 - GOOD if label == NORMAL else detected["value"] < GOOD
 
 
 def _confused(report: Mapping) -> list[tuple[str, dict, list[tuple[float, str]]]]:
@@ -287,53 +232,25 @@ def _confused(report: Mapping) -> list[tuple[str, dict, list[tuple[float, str]]]
     return sorted(found, key=lambda one: one[1]["value"])
 
 
-def _too_low(coverage: dict | None, config: Mapping) -> dict | None:
-    aim = config.get("prediction_set", {}).get("coverage")
-    return coverage if coverage and aim and coverage["value"] < aim - TOO_SURE else None
-
-
-# ---- earlier systems
-
-
 def systems(report: Mapping) -> list[dict]:
-    """Each system once: its row of each split, its claims, and the same figures as measured."""
+    """Each earlier system once: its row of each split, what its project claims, and the same figures as measured."""
     by_name: dict[str, dict] = {}
     for row in report["rows"]:
         by_name.setdefault(row["system"], {})[row["protocol"]] = row
     found = []
-    for name, rows in by_name.items():
-        some, ms = next(iter(rows.values())), report["latency"].get("ours" if name == "ours_full" else name)
+    for rows in by_name.values():
+        some = next(iter(rows.values()))
         claims = "; ".join(f"{CLAIMS[key]} {value:g}" for key, value in some["claimed"].items())
-        leaks, here = (
+        here, leaks = (
             "; ".join(plain(rows[split]["test"][key]["value"]) for key in some["claimed"]) if split in rows else ""
-            for split in ("vendor", "pool")
+            for split in ("pool", "vendor")
         )
-        facts = {"claims": claims or NOTHING, "leaks": leaks or NOTHING, "here": here or NOTHING, "ms": ms}
-        found.append({key: some.get(key) for key in ("title", "size", "assumed")} | facts | rows)
+        measured_here = f"{here or NOT_MEASURED} ({leaks})" if leaks else here
+        found.append({"title": some["title"], "claims": claims or NOTHING, "here": measured_here or NOTHING} | rows)
     return found
 
 
-def trained(row: Mapping | None) -> str:
-    """How long, as "2.0 min, 3.1 passes, from ImageNet"."""
-    facts = (row or {}).get("trained", {})
-    parts = [f"{facts['seconds'] / 60:.1f} min"] if facts.get("seconds") is not None else []
-    parts += [f"{facts['passes']:g} passes"] if facts.get("passes") is not None else []
-    parts += [f"from {facts['start']}"] if facts.get("start") else []
-    return ", ".join(parts + ["stopped early"] * bool(facts.get("stopped_early"))) or NOT_MEASURED
-
-
-def from_random(report: Mapping) -> bool:
-    """Whether a network that should have begun with ImageNet's weights did not find them."""
-    return any((row["trained"].get("start") or "").startswith("random:") for row in report["rows"])
-
-
 # ---- how it was made
-
-
-def recipe(report: Mapping) -> str:
-    """What distinguishes runs of a report, in words."""
-    settings = report["settings"]
-    return f"{settings['epochs']} epochs at {settings['size']} pixels, seed {settings['seed']}"
 
 
 def start_of(training: Mapping, retrained: Mapping) -> str:
@@ -342,15 +259,6 @@ def start_of(training: Mapping, retrained: Mapping) -> str:
     words = {"scratch": "From random weights", "imagenet": "From torchvision's ImageNet weights of a MobileNetV2"}
     file = f"From the ImageNet weights of a MobileNetV2 (`{init}`)"
     return words.get(init) or (file if init.endswith((".pt", ".pth")) else f"From the weights of {init}")
-
-
-def own_seed(seeds: Mapping, run: str, sha256: str) -> str:
-    """Which of several seeds the weights are of."""
-    for one in seeds["runs"]:
-        if one["name"] == run:
-            later = "" if one["weights_sha256"] == sha256 else ", exported anew since"
-            return f"The weights here are those of seed {one['seed']}{later}."
-    return "The weights here are none of these."
 
 
 def command(training: Mapping, retrained: Mapping) -> str:
@@ -364,25 +272,3 @@ def command(training: Mapping, retrained: Mapping) -> str:
     words = [f"python -m {program}", *(f"--{name} {value}" for name, value in values.items())]
     lines = textwrap.wrap(" ".join(word.replace(" ", nbsp) for word in words), 110, break_on_hyphens=False)
     return " \\\n    ".join(lines).replace(nbsp, " ")
-
-
-def energy(training: Mapping) -> str | None:
-    """What training drew, estimated with its terms; None if time or machine were not recorded."""
-    hardware, settings = training.get("hardware", {}), training.get("settings", {})
-    if "seconds" not in training or "cores" not in hardware:
-        return None
-    gpu, processes = hardware.get("gpu", ""), training.get("starts", [{}])[-1].get("processes", 1)
-    board = next((watts for name, watts in GPU_WATTS.items() if name in gpu), None)
-    if gpu and board is None:
-        return f"not estimated: the power of {gpu} is not listed in {__name__}"
-    cores = processes * settings.get("threads", 0) or (processes if gpu else hardware["cores"])  # a GPU busies a core
-    terms = [(f"{processes} x {board} W", processes * board)] if gpu else []
-    terms.append((f"{cores} {'core' if cores == 1 else 'cores'} x {CORE_WATTS:g} W", cores * CORE_WATTS))
-    memory = hardware.get("memory_gib", 0)
-    terms.append((f"{memory} GiB x {MEMORY_WATTS} W", memory * MEMORY_WATTS))
-    hours = training["seconds"] / 3600
-    total = hours * sum(watts for _, watts in terms) * OVERHEAD / 1000
-    return (
-        f"about {total:.2g} kWh for this run, the search for its recipe not counted: an estimate from {hours:.2f} h x "
-        f"({' + '.join(words for words, _ in terms)}) x {OVERHEAD} for the data center, never metered"
-    )

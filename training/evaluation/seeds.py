@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..settings import FREE_BETWEEN_SEEDS
-from .markdown import NOTHING
 from .metrics import write_report
+
+NOTHING = "–"  # nothing was aimed at
 
 
 class Aim(NamedTuple):
