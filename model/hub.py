@@ -43,6 +43,7 @@ from .files import sha256, state_folder, write_whole
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 METRICS = "metrics.json"
+CARD = ("README.md", "reliability.png", "reliability_external.png", "confusion.png", "roc.png", "history.png")
 PATIENCE = 120  # seconds: 10 MB at 1 Mbit/s; the client alone would go on for as long as something trickles in
 ANSWER_SECONDS = 4  # for a question of a few bytes: a network that swallows them shows by its silence
 FAILURES = {  # by what is raised, its errno and the Hub's status; the first that applies
@@ -150,7 +151,8 @@ class _Wanted:
     def __init__(self, repository: str, precision: str):
         self.repository = repository
         self.needed = (CONFIG, FILES[precision or "int8"], *([] if precision else [TRAINED]))
-        self.files = [CONFIG, METRICS, *([FILES[precision]] if precision else [*FILES.values(), TRAINED])]
+        weights = [FILES[precision]] if precision else [*FILES.values(), TRAINED]
+        self.files = [CONFIG, METRICS, *weights, *CARD]
 
     def cached(self, commit: str) -> Path | None:
         """The cache's folder with the files, without any request; None if one is missing or damaged.

@@ -15,10 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from training.checkpoint import load_checkpoint
+from training.checkpoint import BEST, CHECKPOINT, FACTS, HISTORY, load_checkpoint
 from training.data.phantoms import write_phantom_dataset
 from training.export.export import export
-from training.run_folder import BEST, CHECKPOINT, FACTS, HISTORY
 
 REPOSITORY = Path(__file__).parents[1]
 OPTIONS = ("--size=64", "--smallest_size=64", "--epochs=8", "--batch=16", "--phantoms=16", "--init=scratch")

@@ -16,8 +16,7 @@ from model.artifact import CONFIG, FILES, FORMAT_VERSION, OURS, TRAINED, Damaged
 from model.classifier import TumorClassifier
 from model.graph import MOST_NODES, UntrustedGraph, check
 from tests.server import change_config, write_random_weights
-from training.initialize import initialize
-from training.network import TumorNet
+from training.network import TumorNet, initialize
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from training.export import gate
 from training.export.graph import AnsweringNet, float_graph, with_parameters
 from training.export.int8 import dynamic_int8, quantize_rows
 from training.export.refusal import BrainDetector, FeatureDistance
-from training.initialize import trained_in
-from training.network import FEATURES, TumorNet
+from training.network import FEATURES, TumorNet, trained_in
 
 SIZE = 96
 

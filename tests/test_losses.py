@@ -8,10 +8,10 @@ from model import CLASSES, NO_TUMOR
 from model.preprocess import frame
 from training.augmentation.augment import INSIDE, OUTSIDE, UNKNOWN, positions_in_box
 from training.data.phantoms import draw_phantom
-from training.losses import PARTIAL, class_loss, label_weights, log_probability, position_loss, type_loss
+from training.losses import PARTIAL, class_loss, log_probability, position_loss, type_loss
 from training.network import STRIDE, TumorNet
 
-SIZE = 128
+SIZE = 96
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_unknown_positions_cost_nothing_and_tumor_free_images_are_free_of_it_eve
     torch.testing.assert_close(position_loss(scores, torch.tensor([0, NO_TUMOR]), unknown), everywhere)
 
 
-def test_an_inpainted_place_is_not_asked_while_the_rest_of_the_head_is_tumor_free():
+def test_an_inpainted_place_is_left_out_while_the_rest_of_the_head_is_tumor_free():
     said = torch.full((1, 4, 4), OUTSIDE, dtype=torch.int8)
     said[0, 1:3, 1:3], said[0, 0, 0] = INSIDE, UNKNOWN
     scores, at_rest = torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 4, 4)
@@ -83,7 +83,7 @@ def test_an_inpainted_place_is_not_asked_while_the_rest_of_the_head_is_tumor_fre
 
 def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():
     """Oracle for the chain of labels, boxes, positions and losses: a slip in any of them makes this impossible."""
-    drawn = [draw_phantom(label, seed=70 + k, size=160) for label in CLASSES for k in range(3)]
+    drawn = [draw_phantom(label, seed=70 + k, size=160) for label in CLASSES for k in range(2)]
     framed = [frame(phantom.image, SIZE, 0.06) for phantom in drawn]
     images = torch.from_numpy(np.stack([square for square, _ in framed]))[:, None]
     labels = torch.tensor([CLASSES.index(phantom.label) for phantom in drawn])
@@ -100,7 +100,7 @@ def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():
     torch.manual_seed(0)
     net = TumorNet()
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    for _ in range(60):
+    for _ in range(50):
         output = net(images)
         loss = class_loss(output.logits, labels, 0.0) + position_loss(output.scores, labels, said)
         optimizer.zero_grad()
@@ -112,22 +112,3 @@ def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():
     peaks = shares.flatten(1).argmax(1)
     at_peaks = said[tumors].flatten(1).gather(1, peaks[:, None])
     assert (at_peaks != OUTSIDE).all() and (at_peaks == INSIDE).float().mean() > 0.8
-
-
-def test_class_weights_are_those_of_pytorch():
-    torch.manual_seed(0)
-    logits, labels = torch.randn(32, len(CLASSES)), torch.randint(0, len(CLASSES), (32,))
-    weights = label_weights("1, 0.5, 4, 2", labels, torch.ones(32).double())
-    expected = torch.nn.functional.cross_entropy(logits, labels, weights[:PARTIAL])
-    torch.testing.assert_close(class_loss(logits, labels, 0.0, weights), expected)
-    assert weights[PARTIAL] == pytest.approx((1 + 0.5 + 4) / 3)  # a tumor of unknown type is one of three
-
-
-def test_balanced_weights_make_every_class_count_the_same():
-    labels = torch.tensor([0, 1, 1, 3, 3, 3, PARTIAL])
-    chances = torch.tensor([0.1, 0.1, 0.2, 0.1, 0.1, 0.2, 0.2]).double()
-    weights = label_weights("balanced", labels, chances)
-    counted = torch.bincount(labels, chances * weights[labels], minlength=PARTIAL)[:PARTIAL]
-    torch.testing.assert_close(counted[[0, 1, 3]], counted[[0]].expand(3))
-    assert weights[2] == 0  # never drawn
-    assert label_weights("", labels, chances) is None

@@ -89,7 +89,7 @@ def test_no_answer_and_no_log_names_the_patient_and_the_upload_goes(server, plan
     assert entries and not any(secret.decode() in repr(entries) for secret in SECRETS)
     assert not any(secret in server.log.read_bytes() for secret in SECRETS)
     assert str(server.disk) not in server.log.read_text()
-    (folder,) = server.disk.glob(f"{uploads.PREFIX}*")
+    (folder,) = server.disk.glob(f"{UPLOADS}*")
     assert folder.stat().st_mode & 0o077 == 0  # nobody else can look into it
     wait_until(lambda: not files_with_secrets(server.disk))
 

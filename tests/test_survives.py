@@ -16,9 +16,8 @@ import pytest
 import torch
 
 from training import train
-from training.checkpoint import load_checkpoint, save_checkpoint, told, write_whole
+from training.checkpoint import load_checkpoint, open_run, save_checkpoint, write_whole
 from training.data.phantoms import write_phantom_dataset
-from training.run_folder import open_run
 from training.settings import Settings
 
 TINY = {"size": 64, "smallest_size": 64, "epochs": 2, "batch": 16, "phantoms": 0, "init": "scratch", "log_every": 1}
@@ -139,11 +138,23 @@ def test_what_could_not_be_written_leaves_no_half_file(tmp_path):
     assert (tmp_path / "facts.json").read_text() == "old"
 
 
-def test_what_the_system_says_becomes_a_sentence():
-    assert told(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b")).startswith(
-        "a/b could not be read or written: no"
-    )
-    assert told(OSError("A sentence of ours.")) == "A sentence of ours."
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b"), "a/b could not be read or written: no space left"),
+        (OSError("A sentence of ours."), "A sentence of ours."),
+        (ValueError("Use 1 or more."), "Use 1 or more."),
+        (KeyboardInterrupt(), "stopped. What was saved is whole"),
+    ],
+)
+def test_whatever_ends_a_run_is_told_in_a_sentence(error, message, monkeypatch):
+    def end(settings, resume):
+        raise error
+
+    monkeypatch.setattr(train, "train", end)
+    monkeypatch.setattr("sys.argv", ["training.train", "--data=d", "--out=o"])
+    with pytest.raises(SystemExit, match=f"training.train: {message}"):
+        train.main()
 
 
 def test_a_damaged_checkpoint_is_refused_with_a_sentence(stopped):

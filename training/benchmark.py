@@ -3,7 +3,7 @@
 of its process, with 83 MB; EfficientNet-B0 in PyTorch takes 2.9 s and 753 MB. Medians of n = 100 rounds (5 starts), one
 run on two cores of an AMD EPYC with VNNI, load 4 as it began.
 
-    python -m training.benchmark --json runs/speed.json     # training.evaluation.card takes the file; --only training: one part
+    python -m training.benchmark --json runs/speed.json     # for training.evaluation.card; --only training: one part
 
 Contestants take turns, so that a busy machine is busy for each: ratios hold where milliseconds do not. A ratio is the
 median over the rounds of ours / theirs within a round.
@@ -38,21 +38,16 @@ from model.artifact import EMBEDDED, FILES
 from model.classifier import TumorClassifier
 from model.graph import PROBE, PROBE_DEPTH, with_unsigned_weights
 
-from .augmentation.batches import draw_batch
 from .contestants import Contestant
 from .data.frames import read_dataset
 from .data.phantoms import SOURCE, draw_phantom, write_phantom_dataset
 from .data.training_set import TrainingSet, load_training_set
-from .draws import Streams
-from .evaluation.card.costs import speed
+from .evaluation.card import section
 from .export.graph import INPUT, float_graph
 from .hardware import best_device, bf16_is_fast, describe, versions
-from .initialize import trained_in
-from .network import TumorNet
-from .optimization import averaged_copy, make_optimizer
-from .processes import Processes
+from .network import TumorNet, trained_in
 from .settings import Settings
-from .step import Step
+from .train import Learner, draw_batch
 
 ROOT = Path(__file__).parents[1]
 OTHERS = {"efficientnet_b0": "EfficientNet-B0", "mobilenet_v3_small": "MobileNetV3-small"}  # torchvision's: the title
@@ -133,8 +128,8 @@ def prepare(scratch: Path, classifier: TumorClassifier, others: Sequence[str]) -
     for name in others:
         other, file = torchvision.models.get_model(name, weights=None).eval(), f"{scratch}/{name}"
         torch.save(other.state_dict(), f"{file}.pt")
-        told = {"dynamo": True, "external_data": False, "verbose": False}
-        torch.onnx.export(other, (torch.rand(1, 3, 224, 224),), f"{file}.onnx", **told)
+        options = {"dynamo": True, "external_data": False, "verbose": False}
+        torch.onnx.export(other, (torch.rand(1, 3, 224, 224),), f"{file}.onnx", **options)
         found[f"{OTHERS[name]}, 224 px"] = Contestant("onnx", f"{file}.onnx")
         found[f"{OTHERS[name]}, 224 px, PyTorch"] = Contestant("torch", f"{file}.pt", name)
     return found
@@ -192,13 +187,10 @@ def training(scratch: Path, quick: bool) -> list[dict]:
 
 def our_way(training_set: TrainingSet, settings: Settings, device: torch.device, bf16: bool) -> Iterator[torch.Tensor]:
     """Each `next` is a step as training/train.py takes it, and gives its loss: batches are augmented on the device."""
-    net = TumorNet(settings.dropout, settings.frozen).to(device, memory_format=torch.channels_last).train()
-    averaged, optimizer = averaged_copy(net, settings.ema_decay), make_optimizer(net, settings)
-    forward = torch.compile(net) if device.type == "cuda" else net
-    take_step = Step(net, forward, optimizer, averaged, settings, Processes(device), None, bf16)
+    learner = Learner(TumorNet(settings.dropout, settings.frozen).train(), settings, device, bf16)
     while True:
         chosen = torch.multinomial(training_set.chances, settings.batch, replacement=True).to(device)
-        yield take_step(draw_batch(training_set, chosen, 0, settings, Streams([0], device)))[0]
+        yield learner.step(draw_batch(training_set, chosen, 0, settings))[0]
 
 
 def ordinary_way(folder: Path, settings: Settings, device: torch.device, workers: int) -> Iterator[float]:
@@ -223,6 +215,7 @@ def ordinary_way(folder: Path, settings: Settings, device: torch.device, workers
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m training.benchmark", allow_abbrev=False)
     parser.add_argument("--only", choices=("inference", "training"))
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of training; inference has one, too")
@@ -239,7 +232,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.only != "inference":
             torch.set_num_threads(options.threads)
             report["pairs"] += training(Path(scratch), options.quick)
-    print(speed({"speed": report}))
+    print(section("speed", report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 

@@ -14,6 +14,8 @@ import numpy as np
 
 
 class Contestant(NamedTuple):
+    """A network in its file."""
+
     kind: str  # onnx: an ONNX file | torch: a state dict | whole: a weights folder, from a slice to its answer
     file: str
     name: str = ""  # torch: torchvision's | whole: an .npy file, the slice

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import torch
 
 
@@ -16,6 +17,7 @@ def cpu_field(name: str) -> str:
 
 
 def best_device() -> torch.device:
+    """A GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -37,9 +39,8 @@ def describe(device: torch.device) -> dict:
 
 
 def versions() -> dict[str, str]:
-    import numpy
-
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
+    """Of what the digits depend on."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
 
 
 def git_commit() -> str:

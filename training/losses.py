@@ -6,7 +6,6 @@ from torch import Tensor
 from model import CLASSES, NO_TUMOR
 
 from .augmentation.augment import INSIDE, OUTSIDE
-from .settings import numbers
 
 PARTIAL = len(CLASSES)  # the label "tumor": one is there, its type is not known
 
@@ -22,34 +21,12 @@ def log_probability(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.where(labels == PARTIAL, any_tumor, full)
 
 
-def class_loss(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy with label smoothing (Szegedy et al. 2015, arXiv:1512.00567); a partial label's is over two.
-
-    `weights` (C + 1,) of the labels, the partial one included: the mean over the images is weighted by them.
-    """
+def class_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy with label smoothing (Szegedy et al. 2015, arXiv:1512.00567); a partial label's is over two."""
     log_p = logits.log_softmax(dim=1)
     any_tumor = log_p[:, :NO_TUMOR].logsumexp(dim=1)
     uniform = torch.where(labels == PARTIAL, (any_tumor + log_p[:, NO_TUMOR]) / 2, log_p.mean(dim=1))
-    losses = (1 - smoothing) * log_probability(logits, labels) + smoothing * uniform
-    if weights is None:
-        return -losses.mean()
-    return -(losses * weights[labels]).sum() / weights[labels].sum()
-
-
-def label_weights(wanted: str, labels: Tensor, chances: Tensor) -> Tensor | None:
-    """The setting `class_weights` -> float32 (C + 1,) for `class_loss`, on the device of `labels`; None for "".
-
-    "balanced": in inverse proportion to how often a class is drawn, given each image's label and chance; else a number
-    for each class. A tumor of unknown type has the mean weight of the three.
-    """
-    if not wanted:
-        return None
-    if wanted == "balanced":
-        drawn = torch.bincount(labels.cpu(), chances, minlength=PARTIAL + 1)[:PARTIAL]
-        of_classes = torch.where(drawn > 0, drawn.mean() / drawn, 0.0)
-    else:
-        of_classes = torch.tensor(numbers(wanted), dtype=torch.float64)
-    return torch.cat((of_classes, of_classes[:NO_TUMOR].mean()[None])).float().to(labels.device)
+    return -((1 - smoothing) * log_probability(logits, labels) + smoothing * uniform).mean()
 
 
 def type_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -65,7 +42,7 @@ def type_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def position_loss(scores: Tensor, labels: Tensor, said: Tensor) -> Tensor:
     """Cross-entropy of positions: inside the box the image's class, outside it and in tumor-free images "no tumor".
 
-    In a tumor-free image that has a box, an inpainted one, the positions inside are not asked: tumor may be left there.
+    In a tumor-free image that has a box, an inpainted one, the positions inside are left out: tumor may remain there.
 
     `scores` (N, C, h, w); `labels` (N,); `said` (N, h, w) as `augment.positions_in_box` returns it. Inside and outside
     weigh the same, and each image that has such positions weighs the same, so that small tumors count.

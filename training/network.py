@@ -1,27 +1,25 @@
 """The network: MobileNetV2 for gray slices that scores every position and pools the scores into four logits.
 
-The body is that of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with torchvision's parameter names, so that
-ImageNet weights fit, and one gray channel. What is served is exported from it (training/export/graph.py).
+The body is torchvision's MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with one gray channel, so that ImageNet
+weights fit. What is served is exported from it (training/export/graph.py).
 """
 
+import hashlib
+import pickle
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor, nn
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from model import CLASSES
+from model.artifact import TRAINED, DamagedWeights, read_config
+from model.hub import find_weights
 
-STEM = 32  # channels
-STAGES = (  # expansion, channels, blocks, stride of the first block
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
 STRIDE = 8  # pixels of the input for each position of the evidence map
 FINE, NEAR, WIDE = 32, 96, 320  # channels of the last block at stride 8, at 16 and at 32
 FINE_BLOCKS, NEAR_BLOCKS = 7, 14  # the stem and the blocks up to the last one at stride 8, and at 16
@@ -66,40 +64,13 @@ class EvidencePool(nn.Module):
         return torch.cat((logits, no_tumor), 1), torch.cat((shares, even), 1)
 
 
-class ConvNorm(nn.Sequential):
-    """Convolution, BatchNorm, ReLU6 (torchvision's `Conv2dNormActivation`, names included)."""
-
-    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1):
-        conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        super().__init__(conv, nn.BatchNorm2d(channels), nn.ReLU6())
-
-
-class InvertedResidual(nn.Module):
-    """Widen with 1x1, filter each channel with 3x3, narrow with 1x1, and add the input where the shapes agree."""
-
-    def __init__(self, channels_in: int, channels: int, stride: int, expansion: int):
-        super().__init__()
-        hidden = channels_in * expansion
-        widen = [ConvNorm(channels_in, hidden, 1)] if expansion > 1 else []
-        narrow = nn.Conv2d(hidden, channels, 1, bias=False)
-        self.conv = nn.Sequential(
-            *widen, ConvNorm(hidden, hidden, 3, stride, groups=hidden), narrow, nn.BatchNorm2d(channels)
-        )
-        self.adds = stride == 1 and channels_in == channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.adds else self.conv(x)
-
-
 def body() -> nn.Sequential:
-    """The stem and the 17 blocks."""
-    blocks: list[nn.Module] = [ConvNorm(1, STEM, 3, 2)]
-    channels_in = STEM
-    for expansion, channels, count, stride in STAGES:
-        for k in range(count):
-            blocks.append(InvertedResidual(channels_in, channels, stride if k == 0 else 1, expansion))
-            channels_in = channels
-    return nn.Sequential(*blocks)
+    """The stem and the 17 blocks of torchvision's MobileNetV2, without its last convolution, for one gray channel."""
+    features = mobilenet_v2(weights=None).features[:-1]
+    stem = features[0][0]
+    features[0][0] = nn.Conv2d(1, stem.out_channels, stem.kernel_size, stem.stride, stem.padding, bias=False)
+    nn.init.kaiming_normal_(features[0][0].weight, mode="fan_out")
+    return features
 
 
 class TumorNet(nn.Module):
@@ -120,9 +91,6 @@ class TumorNet(nn.Module):
         self.score_near = nn.Conv2d(NEAR, tumor_types, 1)  # at stride 16
         self.score_wide = nn.Conv2d(WIDE, tumor_types, 1)  # at stride 32: sees the whole head
         self.pool = EvidencePool(tumor_types)
-        for module in self.features.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
         for head in (self.score_fine, self.score_near, self.score_wide):
             nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(head.bias)
@@ -135,6 +103,7 @@ class TumorNet(nn.Module):
         self.features[:parts].requires_grad_(False)
 
     def train(self, mode: bool = True) -> "TumorNet":
+        """As `nn.Module.train`, but for the frozen parts, which stay in evaluation."""
         super().train(mode)
         self.features[: self.frozen].eval()
         return self
@@ -161,3 +130,78 @@ def enlarge(x: Tensor) -> Tensor:
 def with_no_tumor(scores: Tensor) -> Tensor:
     """Append the zero score of "no tumor" (the last class) at every position."""
     return torch.cat((scores, torch.zeros_like(scores[:, :1])), 1)
+
+
+# ---- where a run starts
+
+
+def initialize(net: TumorNet, source: str) -> None:
+    """Fill `net` in place.
+
+    `source`: "scratch" (leave it as it is), "imagenet" (torchvision's MobileNetV2, downloaded once to torch's cache), a
+    file with the state dict of a MobileNetV2, or a weights folder or Hub id of ours.
+    Raises ValueError with a remedy where the weights do not fit or cannot be had.
+    """
+    if source == "scratch":
+        return
+    if source == "imagenet":
+        fill_from_imagenet(net, _downloaded())
+    elif source.endswith((".pt", ".pth")):
+        fill_from_imagenet(net, _state_dict_in(Path(source)))
+    else:
+        folder = find_weights(source)
+        try:
+            net.load_state_dict(trained_in(folder))
+        except RuntimeError as error:
+            raise DamagedWeights(f"{folder / TRAINED} is of another network. Copy the weights folder again.") from error
+
+
+def trained_in(folder: Path) -> dict[str, Tensor]:
+    """The state dict of the `TumorNet` that an artifact was exported from. Raises `DamagedWeights`."""
+    config, file = read_config(folder), folder / TRAINED
+    try:
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != config["sha256"].get(TRAINED):
+            raise DamagedWeights(f"{file} is not what its config.json names. Copy the weights folder again.")
+        return load(content)
+    except (OSError, SafetensorError) as error:
+        raise DamagedWeights(f"{file} is missing or damaged. Copy the weights folder again.") from error
+
+
+def _downloaded() -> dict[str, Tensor]:
+    try:
+        return MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except OSError as error:
+        raise ValueError(
+            f"the ImageNet weights could not be downloaded ({error}). Check the network, name a file that holds them, "
+            "such as --init mobilenet_v2.pt, or use --init scratch."
+        ) from error
+
+
+def _state_dict_in(file: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)  # refuses anything but tensors
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"--init {file} cannot be read as a PyTorch state dict. Check the path and the file."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(
+            f"--init {file} is no state dict of tensors. Save one with torch.save(net.state_dict(), FILE)."
+        )
+    return state
+
+
+def fill_from_imagenet(net: TumorNet, state: dict[str, Tensor]) -> None:
+    """Copy the body of a MobileNetV2 state dict into `net`; its last convolution and classifier have no place here.
+
+    The published implementations name their parameters differently and list them in the same order, so the order and
+    the shapes decide. The stem is summed over RGB: a gray image gives what it would as RGB. Raises ValueError.
+    """
+    ours = net.features.state_dict()
+    tensors = [tensor for name, tensor in state.items() if name.startswith("features.")][: len(ours)]
+    if tensors and tensors[0].ndim == 4:
+        tensors[0] = tensors[0].sum(dim=1, keepdim=True)
+    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in ours.values()]:
+        raise ValueError("these are not the weights of a MobileNetV2 of width 1. Use --init imagenet or scratch.")
+    net.features.load_state_dict(dict(zip(ours, tensors, strict=True)))

@@ -26,8 +26,7 @@ from model.artifact import CONFIG, FILES, TRAINED, read_config, read_graph
 from .evaluation.card import PLOTS, WIDGET, card_of
 from .evaluation.recorded import EXAMPLES, OtherAnswers, compare, sha256
 from .export.graph import float_graph
-from .initialize import trained_in
-from .network import TumorNet
+from .network import TumorNet, trained_in
 from .publishing import space
 from .publishing.push import ERRORS, PushFailed, Upload, give_up_on_silence, push, why
 

@@ -3,18 +3,15 @@
 import argparse
 import dataclasses
 import enum
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from model import CLASSES
-
-STEP = 32  # image sizes are multiples of it: the network halves them five times
-RETRAIN, CROSS_VALIDATE = (
-    ("training.retrain",),
-    ("training.evaluation.cross_validate",),
-)  # programs that set some themselves
+SIZE_STEP = 32  # image sizes are multiples of it: the network halves them five times
+RETRAIN, CROSS_VALIDATE = ("training.retrain",), ("training.evaluation.cross_validate",)  # they set some themselves
+# Settings of earlier versions that are still in run folders, reports and commands: the only value left, None for any.
+FORMER = {"schedule": "cosine", "decay": "decoupled", "class_weights": ""}
+FORMER |= {"plateau_patience": None, "plateau_factor": None, "shards": None}
 
 
 class Changes(enum.StrEnum):
@@ -40,6 +37,7 @@ class Changes(enum.StrEnum):
         steers: bool = False,  # may change on resuming, for a run that broke down; each start notes it
         set_by: tuple[str, ...] = (),  # programs that set it themselves, and do not ask for it
     ) -> Any:
+        """The field of a setting with this default."""
         facts = {"path": path, "needed": needed, "by_content": by_content, "steers": steers, "set_by": set_by}
         return dataclasses.field(default=default, metadata={"changes": self} | facts)
 
@@ -49,6 +47,8 @@ SPLIT, DATA, AUGMENT, NETWORK, FIT, DRAW, REFUSAL, RECORD, PLACE = Changes
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
+    """What a run is started with. Raises: ValueError with a remedy for a value that makes no sense."""
+
     # folder with a manifest.csv, class folders, yes/no folders, or images with a CSV of labels; several with commas
     data: str = SPLIT("", path=True, needed=True, by_content=True)
     out: str = PLACE("", path=True, needed=True)  # the run folder
@@ -67,16 +67,10 @@ class Settings:
     smallest_size: int = FIT(128, set_by=RETRAIN)  # grows to `size` at half of the run: saves a quarter of the time
     epochs: int = FIT(20, set_by=RETRAIN)
     patience: int = FIT(20, set_by=RETRAIN)  # epochs without a better validation score before the run stops early
-    batch: int = FIT(64)
-    shards: int = DRAW(0, steers=True)  # parts of a batch that draw apart, for processes to share; 0: one for each
-    learning_rate: float = FIT(1e-3, steers=True)
-    schedule: str = FIT("cosine")  # cosine | constant | plateau: after the warm-up
-    plateau_patience: int = FIT(3)  # epochs without a better validation score before the rate falls at a plateau
-    plateau_factor: float = FIT(0.3)  # by which it falls
+    batch: int = FIT(64)  # of all processes together
+    learning_rate: float = FIT(1e-3, steers=True)  # after the warm-up; then half a cosine down to zero
     warmup_epochs: float = FIT(1.0, set_by=RETRAIN)
     weight_decay: float = FIT(0.05)
-    decay: str = FIT("decoupled")  # decoupled | l2: beside the gradient (AdamW), or in it, as older recipes have it
-    class_weights: str = FIT("")  # of classes in the loss: "" for even ones | balanced | four numbers, commas between
     label_smoothing: float = FIT(0.05)
     position_weight: float = FIT(0.5)  # of the loss on positions that the tumor's box speaks about
     even_types: float = FIT(0.1)  # of the loss that asks for even types where there is no tumor
@@ -98,37 +92,28 @@ class Settings:
     cache: str = PLACE("runs/cache", path=True)  # decoded frames and phantoms, shared by runs
 
     def __post_init__(self):
-        for name in ("size", "smallest_size"):
-            if getattr(self, name) <= 0 or getattr(self, name) % STEP:
-                raise ValueError(f"--{name} {getattr(self, name)} does not fit the network. Use a multiple of {STEP}.")
-        if self.copies not in ("drop", "keep"):
-            raise ValueError(f"--copies {self.copies} is unknown. Use drop or keep.")
-        if self.compile not in ("cuda", "always"):
-            raise ValueError(f"--compile {self.compile} is unknown. Use cuda or always.")
-        if self.schedule not in ("cosine", "constant", "plateau"):
-            raise ValueError(f"--schedule {self.schedule} is unknown. Use cosine, constant or plateau.")
-        if self.decay not in ("decoupled", "l2"):
-            raise ValueError(f"--decay {self.decay} is unknown. Use decoupled or l2.")
-        if self.class_weights not in ("", "balanced") and not is_weights(self.class_weights):
-            raise ValueError(
-                f"--class_weights {self.class_weights} makes no sense. Use balanced, or {len(CLASSES)} numbers, none "
-                f"below 0, with commas between: for {', '.join(CLASSES)}."
-            )
-        if not 0 < self.plateau_factor < 1:
-            raise ValueError(f"--plateau_factor {self.plateau_factor} lowers no rate. Use a number between 0 and 1.")
-        if self.plateau_patience < 0 or self.save_minutes < 0:
-            raise ValueError("--plateau_patience and --save_minutes cannot be below 0. Use 0 or more.")
-        if self.shards < 0 or (self.shards and self.batch % self.shards):
-            raise ValueError(f"--batch {self.batch} has no {self.shards} equal parts. Change it, or --shards.")
-        if self.folds and self.folds < 3:
-            raise ValueError(f"--folds {self.folds} leaves nothing to train on. Use 3 or more.")
+        for name, (is_possible, remedy) in POSSIBLE.items():
+            if not is_possible(getattr(self, name)):
+                raise ValueError(f"--{name} {getattr(self, name)} is not possible. Use {remedy}.")
         if not 0 <= self.fold < max(self.folds, 1):
             raise ValueError(f"--fold {self.fold} does not exist. Folds count from 0, and --folds says how many.")
-        if not 0 <= self.unfreeze_at <= 1:
-            raise ValueError(f"--unfreeze_at {self.unfreeze_at} is no share of the run. Use 0 to 1.")
-        for name in ("epochs", "batch", "patience", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} {getattr(self, name)} leaves nothing to do. Use 1 or more.")
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any]) -> "Settings":
+        """The settings in settings.json or metrics.json; those of an earlier version that are no more are ignored."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in record.items() if name in known})
+
+
+POSSIBLE = {  # values of a setting, and what to use instead of any other
+    **dict.fromkeys(("size", "smallest_size"), (lambda n: n > 0 and n % SIZE_STEP == 0, f"a multiple of {SIZE_STEP}")),
+    **dict.fromkeys(("epochs", "batch", "patience", "log_every"), (lambda n: n >= 1, "1 or more")),
+    "save_minutes": (lambda minutes: minutes >= 0, "0 or more"),
+    "unfreeze_at": (lambda share: 0 <= share <= 1, "a share of the run, 0 to 1"),
+    "folds": (lambda n: n == 0 or n >= 3, "3 or more, so that one tests, one validates and the others train"),
+    "copies": (lambda choice: choice in ("drop", "keep"), "drop or keep"),
+    "compile": (lambda choice: choice in ("cuda", "always"), "cuda or always"),
+}
 
 
 def _names(chosen: Callable[[Mapping], bool]) -> frozenset[str]:
@@ -139,8 +124,8 @@ FOLDERS = _names(lambda fact: fact["path"])
 STEERING = _names(lambda fact: fact["steers"])
 # What may differ: when a run goes on, between the seeds of a recipe, and between weights of one recipe.
 FREE_ON_RESUMING = _names(lambda fact: fact["changes"] in (REFUSAL, RECORD, PLACE) or fact["by_content"])
-FREE_BETWEEN_SEEDS = _names(lambda fact: fact["changes"] in (DRAW, RECORD, PLACE))
-NO_RECIPE = _names(lambda fact: fact["changes"] not in (DATA, AUGMENT, NETWORK, FIT))
+FREE_BETWEEN_SEEDS = _names(lambda fact: fact["changes"] in (DRAW, RECORD, PLACE)) | {"shards"}
+NO_RECIPE = _names(lambda fact: fact["changes"] not in (DATA, AUGMENT, NETWORK, FIT)) | {"shards"}
 
 
 def set_by(program: str) -> frozenset[str]:
@@ -148,15 +133,21 @@ def set_by(program: str) -> frozenset[str]:
     return _names(lambda fact: program in fact["set_by"])
 
 
-def parse_settings(arguments: list[str], description: str) -> tuple[Settings, bool, bool]:
-    """Command line -> settings, whether to resume, and to plot. Unknown options end the program; raises ValueError."""
+def parse_settings(arguments: list[str], description: str) -> tuple[Settings, bool]:
+    """Command line -> settings, and whether to resume. Unknown options end the program; raises ValueError."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=description, allow_abbrev=False)
     add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
-    parser.add_argument("--plot", action="store_true", help="write the curves to the run folder after each epoch")
     options = vars(parser.parse_args(arguments))
-    resume, plot = options.pop("resume"), options.pop("plot")
-    return Settings(**options), resume, plot
+    resume = options.pop("resume")
+    return Settings(**options), resume
+
+
+class _Former(argparse.Action):
+    """Takes an option of an earlier version, so that commands in model cards still work, and sets nothing."""
+
+    def __call__(self, *_):
+        pass
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -166,21 +157,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         if field.name not in own:
             needed = field.metadata["needed"]
             parser.add_argument(f"--{field.name}", type=field.type, default=field.default, required=needed)
-
-
-def numbers(listing: str) -> list[float]:
-    """The numbers between the commas. Raises ValueError."""
-    return [float(number) for number in listed(listing)]
-
-
-def is_weights(listing: str) -> bool:
-    """Whether these are weights for every class, one of them above 0."""
-    try:
-        weights = numbers(listing)
-    except ValueError:
-        return False
-    usable = all(math.isfinite(weight) and weight >= 0 for weight in weights)
-    return len(weights) == len(CLASSES) and usable and sum(weights) > 0
+    for name, value in FORMER.items():
+        hidden = {"dest": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+        parser.add_argument(f"--{name}", action=_Former, choices=None if value is None else (value,), **hidden)
 
 
 def folders_in(listing: str) -> list[Path]:

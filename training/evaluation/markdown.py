@@ -1,6 +1,4 @@
-"""Figures and tables as Markdown, the same in every part of the card, the README and the reports."""
-
-from collections.abc import Sequence
+"""Figures as Markdown, the same in the card and the README."""
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"  # the set cannot tell
@@ -8,18 +6,22 @@ NOTHING = "–"  # the set cannot tell
 
 def figure(measured: dict | None) -> str:
     """A figure {value, low, high} as "0.912 (0.881 to 0.940)"; a dash where the set cannot tell."""
-    if not measured:
+    return _with_interval(measured, "{:.3f}".format, "")
+
+
+def share(measured: dict | None) -> str:
+    """A share {value, low, high}, 0..1, as "91.2 % (88.1 to 94.0)"; a dash where the set cannot tell."""
+    return _with_interval(measured, lambda value: f"{100 * value:.1f}", " %")
+
+
+def sizes(part: dict | None) -> str:
+    """What a figure rests on, as "1,402 (621 groups)", from `n` and `n_groups`."""
+    return f"{part['n']:,} ({part['n_groups']:,} groups)" if part else NOT_MEASURED
+
+
+def _with_interval(measured, spelled, unit: str) -> str:
+    if measured is None or not isinstance(measured, dict):
         return NOT_MEASURED
-    if measured["value"] is None:
+    if measured.get("value") is None:
         return NOTHING
-    return f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})"
-
-
-def sizes(part: dict) -> str:
-    """What a figure rests on, as "1,402 (621)": images and groups, from `n` and `n_groups`."""
-    return f"{part['n']:,} ({part['n_groups']:,})"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are strings already."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
+    return f"{spelled(measured['value'])}{unit} ({spelled(measured['low'])} to {spelled(measured['high'])})"

@@ -15,7 +15,7 @@ from sklearn.metrics import auc, roc_curve
 
 from model import CLASSES, DISPLAY_NAMES, NO_TUMOR
 
-from ..validate import score as score_of
+from ..checkpoint import score as score_of
 from .metrics import ECE_BINS, PARTIAL, confidence_gap
 
 INK, FAINT, PALE = "#1f2933", "#6b7785", "#9cc3dd"

@@ -66,7 +66,7 @@ def export(run: Path, start: dict | None = None) -> Path:
     the operating point moves only for a reason.
     """
     facts = json.loads((run / "settings.json").read_text())
-    settings = Settings(**facts["settings"])
+    settings = Settings.recorded(facts["settings"])
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     net = TumorNet()
     net.load_state_dict(load_checkpoint(run / "best.pt"))

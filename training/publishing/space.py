@@ -5,6 +5,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from model.artifact import CONFIG, FILES
+from model.hub import CARD
 
 from .push import ERRORS, KEPT, PushFailed, Upload, why
 
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 NEEDED = ("app.py", "app.css", "requirements.txt", "LICENSE", "model/", "page/", "service/", "examples/")
 LEFT_OUT = ("__pycache__", "retraining", "make_examples.py")  # needs training/, or makes files only
 WEIGHTS = Path("model/weights")
-OF_WEIGHTS = (CONFIG, FILES["int8"], "metrics.json")  # what of the embedded weights is served; the rest is the card
+OF_WEIGHTS = (CONFIG, FILES["int8"], "metrics.json", *CARD)  # what of the embedded weights is served
 MARKER = "model/classifier.py"  # a Space that has it is one of ours
 
 
