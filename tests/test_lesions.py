@@ -70,16 +70,13 @@ def test_a_tumor_that_cannot_be_covered_stays_what_it_is(why, box):
     assert labels.item() == MENINGIOMA and torch.equal(frames[0], given)
 
 
-def test_a_transplanted_tumor_brings_its_label_and_box():
+def test_a_transplanted_tumor_brings_its_label_and_box_but_pituitary_tumors_stay_at_the_sella():
     frames, boxes, labels = move_in_mixed(GLIOMA, transplanted=1.0)
     got = labels[6:] == GLIOMA
     assert got.any() and (labels[:6] == GLIOMA).all()
     assert (frames[6:][got][WITHIN].float() - head(False)[WITHIN]).mean() > 40
     assert torch.equal(boxes[6:][got], BOX.expand(int(got.sum()), 4))
     assert all(torch.equal(frame, head(False)) for frame in frames[6:][~got])
-
-
-def test_pituitary_tumors_stay_at_the_sella():
     assert (move_in_mixed(PITUITARY, transplanted=1.0).labels[6:] == NO_TUMOR).all()
 
 
