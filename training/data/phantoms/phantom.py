@@ -27,7 +27,7 @@ NOISE = 0.012  # on the scale of the tissues
 SOURCE = "phantom"
 FIRST_SEED = 1_000_000  # of a patient; smaller ones are left to the examples, so that no network has trained on them
 MOST_SLICES = 3  # of one patient
-SPLITS = {"train": 0.70, "val": 0.15, "test": 0.15}
+HELD_OUT = {"val": 0.15, "test": 0.15}  # shares of the patients
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,14 @@ def draw_phantom(
     """Draw an MRI-like head, always the same for the same arguments.
 
     Args: `label`, a member of `CLASSES`; `seed` >= 0, a patient's; `size` of the square in pixels; `slice_index`, for
-    another slice of the same patient, near this one; `view` and `sequence`, drawn if None.
-    Raises: ValueError for an unknown label, view or sequence, and a pituitary tumor in a view that misses the sella.
+    another slice of the same patient, near this one; `view` and `sequence`, drawn if None. Pituitary tumors are in
+    `SELLAR_VIEWS` only.
     """
-    if label not in CLASSES:
-        raise ValueError(f"unknown class {label!r}: choose one of {', '.join(CLASSES)}")
     patient_rng = np.random.default_rng([seed, CLASSES.index(label)])
     slice_rng = np.random.default_rng([seed, CLASSES.index(label), 1 + slice_index])  # [.., 0] is the patient's stream
     sellar = label == "pituitary" or (label == "notumor" and patient_rng.random() < 0.4)  # such views hold both classes
     view = view or str(patient_rng.choice(SELLAR_VIEWS if sellar else tuple(VIEWS)))
     sequence = sequence or str(patient_rng.choice(SEQUENCES, p=SEQUENCE_SHARES))
-    if view not in VIEWS or sequence not in SEQUENCES:
-        raise ValueError(f"unknown view {view!r} or sequence {sequence!r}")
-    if label == "pituitary" and view not in SELLAR_VIEWS:
-        raise ValueError(f"view {view!r} misses the sella: choose one of {', '.join(SELLAR_VIEWS)}")
     canvas = Canvas(size, patient_rng, draw_tissues(patient_rng, sequence))
     anatomy = VIEWS[view](canvas)
     x, y = _pose(slice_rng, canvas)
@@ -93,10 +87,7 @@ def draw_volume(label: str, seed: int, count: int, size: int, sequence: str) -> 
     Args: `label`, "glioma", "meningioma" or "notumor": the same head for each, with a lesion that grows and shrinks;
         `count` of slices; `size` of their square in pixels; `sequence`, a member of `SEQUENCES`.
     Returns: uint8 (count, size, size), axial slices from the feet up, the patient's right on the left.
-    Raises: ValueError for another label: a pituitary tumor is seen in one of the lowest slices only.
     """
-    if label not in ("glioma", "meningioma", "notumor"):
-        raise ValueError(f"{label!r} cannot be drawn as a volume")
     rng = np.random.default_rng([seed, 0])
     bends = rng.standard_normal((2, 2, 5, 5)) * 0.012
     field = np.exp(resized(rng.standard_normal((4, 4)) * 0.08, size))
@@ -115,8 +106,7 @@ def write_phantom_dataset(root: Path, per_class: int, seed: int = 0, size: int =
     Slices of one drawn patient share a group, and a group lies in one split. With three patients a class or
     more, every split holds every class.
     """
-    root = Path(root)
-    rows = [["path", "label", "source", "group", "split", "original_width", "original_height"]]
+    rows = [["path", "label", "source", "group", "split"]]
     boxes = [["path", "x_center", "y_center", "width", "height"]]
     for label in CLASSES:
         (root / SOURCE / label).mkdir(parents=True, exist_ok=True)
@@ -124,7 +114,10 @@ def write_phantom_dataset(root: Path, per_class: int, seed: int = 0, size: int =
         patients: list[int] = []  # slices of each
         while sum(patients) < per_class:
             patients.append(min(int(rng.integers(1, MOST_SLICES + 1)), per_class - sum(patients)))
-        for patient, (slices, split) in enumerate(zip(patients, _splits(len(patients)), strict=True)):
+        held_out = {split: max(1, round(share * len(patients))) for split, share in HELD_OUT.items()}
+        held_out = [split for split, count in held_out.items() for _ in range(count)] if len(patients) >= 3 else []
+        splits = ["train"] * (len(patients) - len(held_out)) + held_out
+        for patient, (slices, split) in enumerate(zip(patients, splits, strict=True)):
             patient_seed = int(rng.integers(FIRST_SEED, 2**40))
             for index in range(slices):
                 phantom = draw_phantom(label, patient_seed, size, slice_index=index)
@@ -132,20 +125,13 @@ def write_phantom_dataset(root: Path, per_class: int, seed: int = 0, size: int =
                 name = f"{SOURCE}/{label}/{patient:04d}_{index}.{'jpg' if jpeg else 'png'}"
                 options = {"quality": int(rng.integers(80, 96))} if jpeg else {"compress_level": 1}
                 Image.fromarray(phantom.image).save(root / name, **options)
-                rows.append([name, label, SOURCE, f"{SOURCE}:{label}:{patient}", split, size, size])
+                rows.append([name, label, SOURCE, f"{SOURCE}:{label}:{patient}", split])
                 if phantom.box:
                     boxes.append([name, *(f"{value:.4f}" for value in phantom.box)])
     for name, table in (("manifest.csv", rows), ("boxes.csv", boxes)):
         with (root / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(table)
     return root
-
-
-def _splits(patients: int) -> list[str]:
-    """Split of each patient: the shares as nearly as they go, at least one patient in each split if there are three."""
-    counts = {split: max(1, round(share * patients)) if patients >= 3 else 0 for split, share in SPLITS.items()}
-    counts["train"] = patients - counts["val"] - counts["test"]
-    return [split for split, count in counts.items() for _ in range(count)]
 
 
 # ---- from a painted head to an image
