@@ -34,7 +34,7 @@ from ..evaluation.studies import judged_slices, measure_study
 from ..network import TumorNet
 from ..settings import FOLDERS, Settings, without_places
 from . import gate
-from .calibration import affordable_coverage, fit_operating_point, fit_prediction_set, fit_study
+from .calibration import fit_operating_point, fit_prediction_set, fit_study
 from .graph import float_graph, with_parameters
 from .int8 import dynamic_int8
 from .refusal import (
@@ -94,7 +94,7 @@ def export(run: Path, start: dict | None = None) -> Path:
     probabilities = write(folder, net, made.graphs, config).calibrate(made.raw.logits)
     threshold = start["operating_point"]["threshold"] if start else None
     config["operating_point"] = fit_operating_point(probabilities, labels, groups, threshold)
-    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups, affordable_coverage(labels, groups))
+    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups)
     classifier = write(folder, net, made.graphs, config)
     config["study"] = fit_study(judged_slices(classifier, validation))
 
