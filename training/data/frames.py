@@ -64,11 +64,11 @@ class Dataset:
 
 
 class Frames(NamedTuple):
-    """Row i belongs to `dataset.records[i]`."""
+    """Framed heads, of a data set or a batch, and what is known of them."""
 
     images: torch.Tensor  # uint8 (N, size, size)
     boxes: torch.Tensor  # float32 (N, 4): left, top, right, bottom of the tumor, fractions of the frame; NaN if unknown
-    labels: torch.Tensor  # int64 (N,): index into LABELS, -1 for OTHER
+    labels: torch.Tensor  # int64 (N,): index into LABELS, -1 for OTHER, or where there is no head
 
 
 def read_dataset(root: Path, seed: int = 0, beside: Sequence[Path] = ()) -> Dataset:
