@@ -91,11 +91,24 @@ def draw_volume(label: str, seed: int, count: int, size: int, sequence: str) -> 
     rng = np.random.default_rng([seed, 0])
     bends = rng.standard_normal((2, 2, 5, 5)) * 0.012
     field = np.exp(resized(rng.standard_normal((4, 4)) * 0.08, size))
+    start, end = LEVELS["axial_nuclei"], LEVELS[WITH_LESION]
     slices = []
     for height in (np.arange(count) + 0.5) / count:
-        head = _slice(label, seed, height, size, sequence, bends)
+        level = next(view for view, top in LEVELS.items() if height <= top)
+        patient = np.random.default_rng([seed, 1])  # the same for all slices
+        canvas = Canvas(size, patient, draw_tissues(patient, sequence))
+        anatomy = VIEWS[level](canvas)
+        growth = FULL_SIZE * math.sin(math.pi * (height - start) / (end - start)) if level == WITH_LESION else 0
+        if label in PAINT and growth > SMALLEST:
+            PAINT[label](canvas, anatomy, growth, sequence)
+        narrowing = 0.95 / math.sqrt(1 - (0.75 * max(0.0, height - 0.4) / 0.6) ** 2)  # towards the vertex
+        bend = math.cos(math.pi * height) * bends[0] + math.sin(math.pi * height) * bends[1]
+        x, y = (
+            (place * narrowing + resized(part, size)).astype(np.float32)
+            for place, part in zip((canvas.x, canvas.y), bend, strict=True)
+        )
         noise = rng.standard_normal((2, size, size)) * NOISE
-        slices.append(np.hypot(head * field + noise[0], noise[1]))
+        slices.append(np.hypot(warped(canvas.pixels, x, y) * field + noise[0], noise[1]))
     volume = np.stack(slices)
     return (np.clip(volume / np.percentile(volume, 99.7), 0, 1) * 255).round().astype(np.uint8)
 
@@ -183,23 +196,6 @@ def _box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
     (left, top), (right, bottom) = (end(np.argwhere(mask.T), axis=0).tolist() for end in (np.min, np.max))
     ends = (left + right + 1) / 2, (top + bottom + 1) / 2, right - left + 1, bottom - top + 1
     return tuple(end / len(mask) for end in ends)
-
-
-def _slice(label: str, seed: int, height: float, size: int, sequence: str, bends: np.ndarray) -> np.ndarray:
-    """Tissue values, float32 (size, size). `height`: 0 at the skull base, 1 at the vertex; `bends`: (2, 2, 5, 5)."""
-    level = next(view for view, end in LEVELS.items() if height <= end)
-    rng = np.random.default_rng([seed, 1])  # the same for all slices: one patient
-    canvas = Canvas(size, rng, draw_tissues(rng, sequence))
-    anatomy = VIEWS[level](canvas)
-    start, end = LEVELS["axial_nuclei"], LEVELS[WITH_LESION]
-    growth = FULL_SIZE * math.sin(math.pi * (height - start) / (end - start)) if level == WITH_LESION else 0
-    if label in PAINT and growth > SMALLEST:
-        PAINT[label](canvas, anatomy, growth, sequence)
-    narrowing = 0.95 / math.sqrt(1 - (0.75 * max(0.0, height - 0.4) / 0.6) ** 2)  # towards the vertex
-    bend = math.cos(math.pi * height) * bends[0] + math.sin(math.pi * height) * bends[1]
-    x = (canvas.x * narrowing + resized(bend[0], size)).astype(np.float32)
-    y = (canvas.y * narrowing + resized(bend[1], size)).astype(np.float32)
-    return warped(canvas.pixels, x, y)
 
 
 # ---- tumors, each where its kind grows
