@@ -92,10 +92,8 @@ def test_class_folders_are_known_by_their_usual_spellings_and_other_pathology_do
 
 def test_vendor_test_is_kept_and_validation_comes_from_training(class_folders):
     dataset = read_dataset(class_folders("Training/glioma", "Training/notumor", "Testing/glioma", "Testing/notumor"))
-    splits = defaultdict(set)
-    for record in dataset.records:
-        splits[record.id.split("/")[0]].add(record.split)
-    assert splits == {"Training": {"train", "val"}, "Testing": {"test"}}
+    splits = {(record.id.split("/")[0], record.split) for record in dataset.records}
+    assert splits == {("Training", "train"), ("Training", "val"), ("Testing", "test")}
     assert dataset.where("Testing").records == dataset.where("test").records and not dataset.problems
 
 
@@ -126,8 +124,8 @@ def test_table_of_zeros_and_ones_labels_a_folder_of_images(tmp_path, draw_head, 
     save_table(tmp_path / "labels.csv", columns, *rows)
     dataset = read_dataset(tmp_path)
     assert [record.label for record in dataset.records] == ["notumor", "tumor", "tumor"]
-    assert any("scan9" in problem and "line 5" in problem for problem in dataset.problems)
-    assert any("scan3.jpg has no row" in problem for problem in dataset.problems)
+    missing, unlisted = dataset.problems
+    assert "line 5: scan9 does not exist" in missing and "scan3.jpg has no row" in unlisted
 
 
 def test_folders_side_by_side_are_one_data_set_with_the_splits_of_each(tmp_path, listed):
@@ -241,27 +239,25 @@ def test_splits_keep_groups_whole_and_shares_exact():
 
 def test_fingerprint_follows_content_and_not_place_or_order(class_folders, draw_head, tmp_path_factory):
     root = class_folders("yes", "no")
-    save(root / "yes" / "a.bmp", draw_head(40))
     before = read_dataset(root).fingerprint()
     moved = root.rename(tmp_path_factory.mktemp("elsewhere") / "set")
     again = read_dataset(moved)
     again.records.reverse()
     assert again.fingerprint() == before
-    save(moved / "yes" / "a.bmp", draw_head(41))  # of the same size
+    save(moved / "yes" / "0.png", draw_head(41))
     changed = read_dataset(moved).fingerprint()
-    assert changed != before
-    (moved / "yes" / "0.png").rename(moved / "no" / "00.png")
-    assert read_dataset(moved).fingerprint() not in (before, changed)
+    (moved / "yes" / "1.png").rename(moved / "no" / "11.png")
+    assert len({before, changed, read_dataset(moved).fingerprint()}) == 3
 
 
 def test_images_that_look_like_a_held_out_one_are_left_out_and_counted(listed, draw_head):
-    names = [*(f"train_{k}.png" for k in range(8)), "test_mirrored.jpg", "test_other.png", "val_other.png"]
+    names = ["train_0.png", "train_1.png", "train_2.png", "test_mirrored.jpg", "test_other.png", "val_other.png"]
     root = listed("path,label,group,split", *(f"{n},notumor,{n},{n.split('_')[0]}" for n in names))
-    save(root / "test_mirrored.jpg", draw_head(3)[:, ::-1], quality=70)
+    save(root / "test_mirrored.jpg", draw_head(1)[:, ::-1], quality=70)
     dataset = read_dataset(root)
     kept = without_copies(dataset.where("train"), dataset.where("test").records)
-    assert {record.id for record in kept.records} == {f"train_{k}.png" for k in range(8) if k != 3}
-    assert any(problem.startswith("1 of 8 images") for problem in dataset.problems)
+    assert [record.id for record in kept.records] == ["train_0.png", "train_2.png"]
+    assert any(problem.startswith("1 of 3 images") for problem in dataset.problems)
 
 
 # ---- frames
@@ -289,21 +285,18 @@ def test_the_cache_gives_the_same_frames_and_never_stale_ones(listed, draw_head,
     (root / "b.png").write_bytes(b"no image")
 
     def load(margin: float = 0.1):
-        dataset = read_dataset(root)
-        part = dataset.where("test")
+        part = read_dataset(root).where("test")
         frames = load_frames(part, 32, margin, root / "cache")
         assert [record.id for record in part.records] == ["a.png", "c.png"]
-        assert sum("b.png is left out" in problem for problem in dataset.problems) == 1
+        assert sum("b.png is left out" in problem for problem in part.problems) == 1
         return frames
 
     first = load()
     with monkeypatch.context() as patched:
         patched.setattr("training.data.frames.scans.read", lambda path: pytest.fail(f"{path} was decoded again"))
-        again = load()
-        assert all(torch.equal(*pair) for pair in zip(first[::2], again[::2], strict=True))
+        assert all(torch.equal(*pair) for pair in zip(first[::2], load()[::2], strict=True))
         with pytest.raises(pytest.fail.Exception, match="decoded again"):
             load(margin=0.2)
-    assert len(list((root / "cache").iterdir())) == 1
     save(root / "c.png", draw_head(9))
     changed = load()
     assert torch.equal(changed.images[0], first.images[0]) and not torch.equal(changed.images[1], first.images[1])

@@ -95,22 +95,16 @@ def test_a_data_set_lists_every_image_with_its_box_and_no_patient_is_in_two_spli
 # ---- volumes
 
 
-@pytest.mark.parametrize("label", ["glioma", "meningioma"])
-def test_the_lesion_of_a_volume_grows_and_shrinks_and_most_slices_show_none(label):
-    with_lesion, without = (draw_volume(name, 3, 24, SIZE, "t1c") for name in (label, "notumor"))
+def test_the_lesion_of_a_volume_grows_and_shrinks_and_most_slices_show_none():
+    with_lesion, without = (draw_volume(name, 3, 24, SIZE, "t1c") for name in ("glioma", "notumor"))
     lesion_area = (np.abs(with_lesion.astype(int) - without) > 20).mean(axis=(1, 2))
     shown = np.flatnonzero(lesion_area > 0.001)
     assert 4 <= len(shown) <= 12 and shown[-1] - shown[0] == len(shown) - 1
     assert lesion_area[shown[len(shown) // 2]] > 2 * max(lesion_area[shown[0]], lesion_area[shown[-1]])
-
-
-def test_a_volume_is_the_same_each_time_its_slices_alike_and_narrower_at_the_vertex():
-    volume, again, other = (draw_volume("notumor", seed, 24, SIZE, "t1") for seed in (1, 1, 2))
-    assert volume.shape == (24, SIZE, SIZE) and volume.dtype == np.uint8
-    assert np.array_equal(volume, again) and not np.array_equal(volume, other)
-    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(volume, volume[1:], strict=False)]
-    covered = (volume > 30).mean(axis=(1, 2))
-    assert np.median(alike) > 0.85 and covered[-1] < 0.7 * covered[12]
+    assert without.shape == (24, SIZE, SIZE) and without.dtype == np.uint8
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(without, without[1:], strict=False)]
+    covered = (without > 30).mean(axis=(1, 2))
+    assert np.median(alike) > 0.85 and covered[-1] < 0.7 * covered[12], "narrower at the vertex"
 
 
 # ---- the examples of the page
