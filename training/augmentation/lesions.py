@@ -1,13 +1,10 @@
 """Lesions moved between heads, so that neither the head nor its source tells the label any more.
 
-In the public data a tumor comes with its source: figshare has nothing but tumors, most normals are of other sources.
-Here tumors are *inpainted* (covered with the tissue of a neighbor, another patient's head that looks alike, or with the
+Tumors are *inpainted* (covered with the tissue of a neighbor, another patient's head that looks alike, or with the
 mirrored tissue of the other hemisphere: now a normal head of a tumor source) and *transplanted* (into a tumor-free head
 of another source). Tumor-free heads get such patches too, and so do heads that keep their tumor, elsewhere, as
-*distractors*: the seam of a patch says nothing.
-
-Skull, face and plane are tied to the class, too (most pituitary tumors come in sagittal and coronal slices): heads
-whose inside is painted over train as "no tumor" at every position, by label smoothing without a word on the type.
+*distractors*: the seam of a patch says nothing. Skull, face and plane are tied to the class as well: heads whose inside
+is painted over train as "no tumor" at every position, by label smoothing without a word on the type.
 """
 
 from typing import NamedTuple

@@ -27,6 +27,7 @@ from model import preprocess, scans
 from . import duplicates
 from .layouts import LABELS, DataError, Record, read_records, split_named
 
+
 HELD_OUT = {"val": 0.15, "test": 0.15}  # shares of the images; what the publisher's split lacks is taken from train
 
 
@@ -192,8 +193,8 @@ def _box_in_frame(
 
 
 def split_by_group(
-    labels: Sequence[str], groups: Sequence[str], shares: Mapping[str, float], seed: int, largest_first: bool = False
-) -> list[str]:
+    labels: Sequence[str], groups: Sequence[str], shares: Mapping, seed: int, largest_first: bool = False
+) -> list:
     """Deal groups to splits so that every label comes as close to the shares as whole groups allow.
 
     Groups are dealt in random order, each to the split that still lacks most of the group's labels; with
@@ -223,12 +224,6 @@ def split_by_group(
         for label, n in content.items():
             wanted[split_of[group]][label] -= n
     return [split_of[group] for group in groups]
-
-
-def folds_by_group(labels: Sequence[str], groups: Sequence[str], folds: int) -> list[int]:
-    """The fold of each image, 0 to `folds` - 1: whole groups, shares of every label as even as these allow."""
-    shares = {str(fold): 1 / folds for fold in range(folds)}
-    return [int(fold) for fold in split_by_group(labels, groups, shares, seed=0, largest_first=True)]
 
 
 def _with_found_groups(records: list[Record], problems: list[str]) -> list[Record]:

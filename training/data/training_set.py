@@ -15,7 +15,7 @@ from model import CLASSES, NO_TUMOR
 from ..augmentation.augment import CACHE_MARGIN
 from ..augmentation.neighbors import find_neighbors
 from ..settings import Settings, folders_in, listed
-from .frames import Dataset, Frames, folds_by_group, load_frames, read_dataset, without_copies
+from .frames import Dataset, Frames, load_frames, read_dataset, split_by_group, without_copies
 from .layouts import DataError, Record, rows
 from .phantoms import write_phantom_dataset
 from .volumes import healthy_frames
@@ -80,7 +80,9 @@ def read_split(settings: Settings) -> Dataset:
         raise DataError(f"{settings.data} has no source {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
     records = [record for record in dataset.records if not only or record.source in only]
     if settings.folds:
-        folds = folds_by_group([f"{r.label} {r.source}" for r in records], [r.group for r in records], settings.folds)
+        labels, groups = [f"{r.label} {r.source}" for r in records], [r.group for r in records]
+        shares = dict.fromkeys(range(settings.folds), 1 / settings.folds)
+        folds = split_by_group(labels, groups, shares, seed=0, largest_first=True)
         part_of = {settings.fold: "test", (settings.fold + 1) % settings.folds: "val"}
         records = [replace(r, split=part_of.get(fold, "train")) for r, fold in zip(records, folds, strict=True)]
     held_out = {record.group for record in records if record.source in left_out}
