@@ -27,7 +27,6 @@ from model import preprocess, scans
 from . import duplicates
 from .layouts import LABELS, DataError, Record, read_records, split_named
 
-
 HELD_OUT = {"val": 0.15, "test": 0.15}  # shares of the images; what the publisher's split lacks is taken from train
 
 
