@@ -100,8 +100,9 @@ def split_named(name: str, where: str = "split") -> str:
 
 
 def _from_table(root: Path, table: Path, image_column: str, label_column: str, problems: list[str]) -> list[Record]:
-    """Images as a CSV names them: by the path below `root`, or by a name that only one of them has."""
-    images = [path for path in _visible(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    """Images as a CSV names them: by the path below `root`; except in a manifest, also by a name that only one has."""
+    there = () if table.name == "manifest.csv" else root.rglob("*")  # a manifest gives whole paths, and may choose
+    images = [path for path in _visible(there) if path.suffix.lower() in IMAGE_SUFFIXES]
     named = defaultdict(set)  # by path without suffix, and by name with and without
     for path in images:
         for name in (path.relative_to(root).with_suffix("").as_posix(), path.name, path.stem):
@@ -133,8 +134,7 @@ def _from_table(root: Path, table: Path, image_column: str, label_column: str, p
         )
     if not records:
         raise DataError(f"{table} lists no image that exists below {root}. Its paths are relative to its own folder.")
-    if table.name != "manifest.csv":  # which may choose
-        problems += [f"{path} has no row in {table}; left out." for path in images if path not in records]
+    problems += [f"{path} has no row in {table}; left out." for path in images if path not in records]
     return list(records.values())
 
 
