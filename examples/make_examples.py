@@ -45,22 +45,18 @@ DRAWN = "drawn by a program, no patient"  # in every description that DICOM and 
 
 def main() -> None:
     """Write all of them beside this script."""
-    for name, (label, view, sequence, seed) in HEADS.items():
-        save(name, draw_phantom(label, seed, SIZE, view=view, sequence=sequence).image)
-    for name, seed in OTHERS.items():
-        save(name, draw_other(seed, SIZE))
+    heads = {
+        name: draw_phantom(label, seed, SIZE, view=view, sequence=sequence).image
+        for name, (label, view, sequence, seed) in HEADS.items()
+    }
+    for name, pixels in (heads | {name: draw_other(seed, SIZE) for name, seed in OTHERS.items()}).items():
+        Image.fromarray(pixels // GRAY_STEP * GRAY_STEP).save(FOLDER / f"{name}.png", optimize=True)
     for name, (label, sequence, seed) in VOLUMES.items():
         volume = draw_volume(label, seed, SLICES, SLICE_SIZE, sequence) // GRAY_STEP * GRAY_STEP
-        content = dicom_zip(volume, name) if name.endswith(".zip") else nifti_gz(volume)
-        (FOLDER / name).write_bytes(content)
+        (FOLDER / name).write_bytes(dicom_zip(volume, name) if name.endswith(".zip") else nifti_gz(volume))
         picture = picture_of(FOLDER / name)
         picture.parent.mkdir(exist_ok=True)
         Image.fromarray(middle_slice(FOLDER / name)).save(picture, optimize=True)
-
-
-def save(name: str, pixels: np.ndarray) -> None:
-    """Write a (size, size) uint8 image as a small PNG beside this script."""
-    Image.fromarray(pixels // GRAY_STEP * GRAY_STEP).save(FOLDER / f"{name}.png", optimize=True)
 
 
 def dicom_zip(volume: np.ndarray, name: str) -> bytes:
@@ -76,6 +72,8 @@ def dicom_zip(volume: np.ndarray, name: str) -> bytes:
 def dicom(pixels: np.ndarray, number: int, series: str) -> bytes:
     """The file of one slice, as a scanner would export it, but for its patient."""
     slice_ = Dataset()
+    slice_.file_meta = FileMetaDataset()
+    slice_.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     slice_.SOPClassUID, slice_.Modality, slice_.BodyPartExamined = MRImageStorage, "MR", "HEAD"
     slice_.StudyInstanceUID, slice_.SeriesInstanceUID, slice_.SOPInstanceUID = (
         generate_uid(entropy_srcs=[DRAWN, series, part]) for part in ("study", "series", str(number))
@@ -86,14 +84,8 @@ def dicom(pixels: np.ndarray, number: int, series: str) -> bytes:
     slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     slice_.ImagePositionPatient = [0, 0, number * SLICE_MM]
     slice_.PixelSpacing, slice_.SliceThickness = [PIXEL_MM, PIXEL_MM], SLICE_MM
-    slice_.Rows, slice_.Columns = pixels.shape
-    slice_.SamplesPerPixel, slice_.PhotometricInterpretation, slice_.PixelRepresentation = 1, "MONOCHROME2", 0
-    slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit = 8, 8, 7
     slice_.WindowCenter, slice_.WindowWidth = 128, 256
-    slice_.PixelData = pixels.tobytes()
-    slice_["PixelData"].VR = "OB"
-    slice_.file_meta = FileMetaDataset()
-    slice_.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    slice_.set_pixel_data(pixels, "MONOCHROME2", 8, generate_instance_uid=False)
     file = BytesIO()
     slice_.save_as(file, enforce_file_format=True)
     return file.getvalue()

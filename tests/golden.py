@@ -18,7 +18,7 @@ def golden() -> dict:
     turn = graph.with_unsigned_weights
     graph.with_unsigned_weights = lambda content: turned.append(True) or turn(content)
     loaded = graph.Graph(content, config["size"], ["logits", "brain_score"])
-    pictures = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
+    pictures = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))[::4]
     slices = [np.asarray(Image.open(picture).convert("L")) for picture in pictures]
     frames = [frame(pixels, config["size"], config["margin"])[0] for pixels in slices]
     answers = [loaded.run(square) for square in frames]

@@ -6,9 +6,7 @@ from sklearn.metrics import fbeta_score
 
 from model import CLASSES, NO_TUMOR
 from training.export.calibration import (
-    COVERAGE,
-    LESS,
-    affordable_coverage,
+    COVERAGES,
     balanced_f_score,
     fit_operating_point,
     fit_prediction_set,
@@ -37,11 +35,11 @@ def misses(probabilities, labels, keep_from) -> np.ndarray:
 def test_of_new_patients_slices_the_promised_share_is_covered_and_hardly_more():
     rng = np.random.default_rng(7)
     missed = total = 0
-    for _ in range(400):
+    for _ in range(150):
         keep_from = fit_prediction_set(*patients(rng, 120))["keep_from"]
         probabilities, labels, _ = patients(rng, 120)
         missed, total = missed + misses(probabilities, labels, keep_from).sum(), total + len(labels)
-    assert COVERAGE <= 1 - missed / total <= COVERAGE + 0.01
+    assert COVERAGES[0] <= 1 - missed / total <= COVERAGES[0] + 0.01
 
 
 def test_with_one_image_a_group_it_is_the_usual_rank():
@@ -53,28 +51,22 @@ def test_with_one_image_a_group_it_is_the_usual_rank():
     assert found["keep_from"] == of_truth[int(0.05 * (n + 1)) - 1]
 
 
-def test_tumors_of_unknown_type_take_no_part():
+def test_tumors_of_unknown_type_take_no_part_and_none_at_all_promise_nothing():
     probabilities, labels, groups = patients(np.random.default_rng(2), 60)
     more = np.vstack((probabilities, np.full((50, 4), 0.25)))
     found = fit_prediction_set(more, [*labels, *[PARTIAL] * 50], [*groups, *["x"] * 50])
     assert found == fit_prediction_set(probabilities, labels, groups)
-
-
-def test_too_few_groups_keep_every_class_and_none_promise_nothing():
-    probabilities, labels, groups = patients(np.random.default_rng(3), 18)
-    assert fit_prediction_set(probabilities, labels, groups)["keep_from"] == 0
     assert fit_prediction_set(np.full((1, 4), 0.25), [PARTIAL], ["a"])["coverage"] is None
-    assert affordable_coverage(np.zeros(3, dtype=int), ["a", "b", "c"]) == LESS[-1]
 
 
 @pytest.mark.parametrize(
-    ("groups", "coverage"), [(19, COVERAGE), (18, LESS[0]), (9, LESS[0]), (8, LESS[1]), (4, LESS[1])]
+    ("groups", "coverage", "keep_from"),
+    [(19, 0.95, 0.7), (18, 0.9, 0.7), (9, 0.9, 0.7), (8, 0.8, 0.7), (4, 0.8, 0.7), (3, 0.8, 0)],
 )
-def test_few_groups_promise_less_but_something(groups, coverage):
-    labels, names = np.zeros(groups, dtype=int), [str(k) for k in range(groups)]
-    assert affordable_coverage(labels, names) == coverage
+def test_few_groups_promise_less_or_keep_every_class(groups, coverage, keep_from):
     probabilities = np.tile([0.7, 0.1, 0.1, 0.1], (groups, 1))
-    assert fit_prediction_set(probabilities, labels, names, coverage)["keep_from"] == 0.7
+    found = fit_prediction_set(probabilities, np.zeros(groups, dtype=int), [str(k) for k in range(groups)])
+    assert found == {"coverage": coverage, "keep_from": keep_from}
 
 
 def probabilities(of_tumor) -> np.ndarray:
@@ -91,9 +83,9 @@ def sample(seed: int, tumors: int = 90, normals: int = 30):
     return probabilities(scores), labels, [f"g{k // 3}" for k in range(tumors + normals)]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_other_threshold_has_a_higher_f2_where_tumor_and_none_weigh_alike(seed):
-    made, labels, groups = sample(seed)
+def test_no_other_threshold_has_a_higher_f2_where_tumor_and_none_weigh_alike():
+    """Whatever their shares in the data are."""
+    made, labels, groups = sample(1)
     found = fit_operating_point(made, labels, groups)
     tumor = labels != NO_TUMOR
     weights = np.where(tumor, 1 / tumor.sum(), 1 / (~tumor).sum())
@@ -103,14 +95,9 @@ def test_no_other_threshold_has_a_higher_f2_where_tumor_and_none_weigh_alike(see
 
     assert f2(found["threshold"]) == pytest.approx(max(map(f2, 1 - made[:, NO_TUMOR])))
     assert f2(found["threshold"]) == pytest.approx(balanced_f_score(found["sensitivity"], found["specificity"]))
-
-
-def test_the_shares_of_normals_and_tumors_in_the_data_do_not_move_it():
-    made, labels, groups = sample(1)
-    normal = labels == NO_TUMOR
-    twice = np.concatenate((np.arange(len(labels)), *[np.flatnonzero(normal)] * 4))
-    again = fit_operating_point(made[twice], labels[twice], [groups[k] for k in twice])
-    assert again["threshold"] == fit_operating_point(made, labels, groups)["threshold"]
+    more_normals = np.concatenate((np.arange(len(labels)), *[np.flatnonzero(~tumor)] * 4))
+    again = fit_operating_point(made[more_normals], labels[more_normals], [groups[k] for k in more_normals])
+    assert again["threshold"] == found["threshold"]
 
 
 def test_it_lies_in_the_middle_of_the_best_gap():
@@ -119,12 +106,6 @@ def test_it_lies_in_the_middle_of_the_best_gap():
     assert found["threshold"] == pytest.approx(0.4)
     assert (found["sensitivity"], found["specificity"]) == (1, 1)
     assert (found["tumor_groups"], found["no_tumor_groups"]) == (1, 2)
-
-
-def test_a_missed_tumor_costs_more_than_a_false_alarm():
-    made = probabilities([0.1, 0.2, 0.3, 0.5, 0.4, 0.8, 0.9, 0.95])
-    labels = [NO_TUMOR] * 4 + [0] * 4
-    assert fit_operating_point(made, labels, list("abcdefgh"))["threshold"] == pytest.approx(0.35)
 
 
 def test_tumors_alone_leave_it_at_one_half_and_promise_nothing():

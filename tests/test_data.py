@@ -92,10 +92,8 @@ def test_class_folders_are_known_by_their_usual_spellings_and_other_pathology_do
 
 def test_vendor_test_is_kept_and_validation_comes_from_training(class_folders):
     dataset = read_dataset(class_folders("Training/glioma", "Training/notumor", "Testing/glioma", "Testing/notumor"))
-    splits = defaultdict(set)
-    for record in dataset.records:
-        splits[record.id.split("/")[0]].add(record.split)
-    assert splits == {"Training": {"train", "val"}, "Testing": {"test"}}
+    splits = {(record.id.split("/")[0], record.split) for record in dataset.records}
+    assert splits == {("Training", "train"), ("Training", "val"), ("Testing", "test")}
     assert dataset.where("Testing").records == dataset.where("test").records and not dataset.problems
 
 
@@ -126,8 +124,8 @@ def test_table_of_zeros_and_ones_labels_a_folder_of_images(tmp_path, draw_head, 
     save_table(tmp_path / "labels.csv", columns, *rows)
     dataset = read_dataset(tmp_path)
     assert [record.label for record in dataset.records] == ["notumor", "tumor", "tumor"]
-    assert any("scan9" in problem and "line 5" in problem for problem in dataset.problems)
-    assert any("scan3.jpg has no row" in problem for problem in dataset.problems)
+    missing, unlisted = dataset.problems
+    assert "line 5: scan9 does not exist" in missing and "scan3.jpg has no row" in unlisted
 
 
 def test_folders_side_by_side_are_one_data_set_with_the_splits_of_each(tmp_path, listed):
@@ -194,16 +192,6 @@ def test_missing_and_unreadable_and_loose_images_are_named(class_folders, draw_h
         dataset.where("test")
 
 
-def test_one_file_under_two_labels_is_reported(class_folders):
-    root = class_folders("glioma", "meningioma", "tumor")
-    content = (root / "glioma" / "1.png").read_bytes()
-    (root / "meningioma" / "copy.png").write_bytes(content)
-    (root / "tumor" / "copy.png").write_bytes(content)  # says less than glioma, and nothing against it
-    problems = read_dataset(root).problems
-    assert any("glioma/1.png (glioma) and meningioma/copy.png" in p and "are one file" in p for p in problems)
-    assert not any("glioma/1.png (glioma) and tumor" in problem for problem in problems)
-
-
 # ---- groups and splits
 
 
@@ -212,17 +200,16 @@ def test_no_planted_copy_crosses_a_split(tmp_path, draw_head):
     place = random.Random(0)
     for seed in range(24):
         pixels = draw_head(seed)
-        names = [tmp_path / ("yes" if seed % 2 else "no") / f"{place.randrange(10**6):06}_{seed}" for _ in range(5)]
+        names = [tmp_path / ("yes" if seed % 2 else "no") / f"{place.randrange(10**6):06}_{seed}" for _ in range(4)]
         save(names[0].with_suffix(".png"), pixels)
         save(names[1].with_suffix(".png"), pixels[:, ::-1])
-        save(names[2].with_suffix(".jpg"), pixels, quality=60)
-        save(names[3].with_suffix(".png"), np.asarray(Image.fromarray(pixels).resize((108, 120))))
-        save(names[4].with_suffix(".jpg"), (pixels * 0.6 + 40).astype(np.uint8)[::-1], quality=60)
+        save(names[2].with_suffix(".png"), np.asarray(Image.fromarray(pixels).resize((108, 120))))
+        save(names[3].with_suffix(".jpg"), (pixels * 0.6 + 40).astype(np.uint8)[::-1], quality=60)
     records = read_dataset(tmp_path).records
     of_original = defaultdict(set)
     for record in records:
         of_original[record.path.stem.split("_")[1]].add((record.group, record.split))
-    assert len(records) == 120 and all(len(found) == 1 for found in of_original.values())
+    assert len(records) == 96 and all(len(found) == 1 for found in of_original.values())
     assert len({record.group for record in records}) == 24  # different heads are not thrown together
     assert {record.split for record in records} == {"train", "val", "test"}
 
@@ -232,7 +219,8 @@ def test_an_image_without_group_joins_the_group_of_its_copy(listed, draw_head):
     save(root / "copy.png", draw_head(1)[:, ::-1])
     dataset = read_dataset(root)
     assert [record.group for record in dataset.records] == ["A", "B", "like 2.png", "B"]
-    assert any("1.png (tumor) and copy.png (notumor) look like the same slice" in p for p in dataset.problems)
+    (problem,) = dataset.problems
+    assert "1.png (tumor) and copy.png (notumor) look like the same slice" in problem
 
 
 def test_splits_keep_groups_whole_and_shares_exact():
@@ -251,27 +239,25 @@ def test_splits_keep_groups_whole_and_shares_exact():
 
 def test_fingerprint_follows_content_and_not_place_or_order(class_folders, draw_head, tmp_path_factory):
     root = class_folders("yes", "no")
-    save(root / "yes" / "a.bmp", draw_head(40))
     before = read_dataset(root).fingerprint()
     moved = root.rename(tmp_path_factory.mktemp("elsewhere") / "set")
     again = read_dataset(moved)
     again.records.reverse()
     assert again.fingerprint() == before
-    save(moved / "yes" / "a.bmp", draw_head(41))  # of the same size
+    save(moved / "yes" / "0.png", draw_head(41))
     changed = read_dataset(moved).fingerprint()
-    assert changed != before
-    (moved / "yes" / "0.png").rename(moved / "no" / "00.png")
-    assert read_dataset(moved).fingerprint() not in (before, changed)
+    (moved / "yes" / "1.png").rename(moved / "no" / "11.png")
+    assert len({before, changed, read_dataset(moved).fingerprint()}) == 3
 
 
 def test_images_that_look_like_a_held_out_one_are_left_out_and_counted(listed, draw_head):
-    names = [*(f"train_{k}.png" for k in range(8)), "test_mirrored.jpg", "test_other.png", "val_other.png"]
+    names = ["train_0.png", "train_1.png", "train_2.png", "test_mirrored.jpg", "test_other.png", "val_other.png"]
     root = listed("path,label,group,split", *(f"{n},notumor,{n},{n.split('_')[0]}" for n in names))
-    save(root / "test_mirrored.jpg", draw_head(3)[:, ::-1], quality=70)
+    save(root / "test_mirrored.jpg", draw_head(1)[:, ::-1], quality=70)
     dataset = read_dataset(root)
     kept = without_copies(dataset.where("train"), dataset.where("test").records)
-    assert {record.id for record in kept.records} == {f"train_{k}.png" for k in range(8) if k != 3}
-    assert any(problem.startswith("1 of 8 images") for problem in dataset.problems)
+    assert [record.id for record in kept.records] == ["train_0.png", "train_2.png"]
+    assert any(problem.startswith("1 of 3 images") for problem in dataset.problems)
 
 
 # ---- frames
@@ -299,21 +285,18 @@ def test_the_cache_gives_the_same_frames_and_never_stale_ones(listed, draw_head,
     (root / "b.png").write_bytes(b"no image")
 
     def load(margin: float = 0.1):
-        dataset = read_dataset(root)
-        part = dataset.where("test")
+        part = read_dataset(root).where("test")
         frames = load_frames(part, 32, margin, root / "cache")
         assert [record.id for record in part.records] == ["a.png", "c.png"]
-        assert sum("b.png is left out" in problem for problem in dataset.problems) == 1
+        assert sum("b.png is left out" in problem for problem in part.problems) == 1
         return frames
 
     first = load()
     with monkeypatch.context() as patched:
         patched.setattr("training.data.frames.scans.read", lambda path: pytest.fail(f"{path} was decoded again"))
-        again = load()
-        assert all(torch.equal(*pair) for pair in zip(first[::2], again[::2], strict=True))
+        assert all(torch.equal(*pair) for pair in zip(first[::2], load()[::2], strict=True))
         with pytest.raises(pytest.fail.Exception, match="decoded again"):
             load(margin=0.2)
-    assert len(list((root / "cache").iterdir())) == 1
     save(root / "c.png", draw_head(9))
     changed = load()
     assert torch.equal(changed.images[0], first.images[0]) and not torch.equal(changed.images[1], first.images[1])
@@ -328,9 +311,3 @@ def test_pool_is_read_with_its_own_groups_splits_and_boxes(shared_data):
     assert Counter(record.split for record in dataset.records) == {"train": 3625, "test": 767, "val": 760}
     assert sum(record.box is not None for record in dataset.records) == 3731
     assert len({(record.group, record.split) for record in dataset.records}) == len({r.group for r in dataset.records})
-
-
-def test_vendor_split_of_the_kaggle_set_is_reported_as_leaking(shared_data):
-    dataset = read_dataset(shared_data / "nickparvar")
-    assert len(dataset.where("Testing").records) == 1311
-    assert any("leaks: 1299 of 1311" in problem for problem in dataset.problems)

@@ -82,9 +82,9 @@ def test_the_float_graph_is_the_trained_network(answering, graph):
             np.testing.assert_allclose(ours[k], expected[0].numpy(), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("parts", [2, *gate.FLOAT_PARTS])
+@pytest.mark.parametrize("parts", [2, gate.FLOAT_PARTS[0], gate.FLOAT_PARTS[-1]])
 def test_int8_logits_stay_within_five_percent_of_the_spread(graph, parts):
-    images = blobs(24, seed=7)
+    images = blobs(16, seed=7)
     exact = answers(graph.SerializeToString(), images)
     int8 = answers(dynamic_int8(graph, gate.in_float(parts)).SerializeToString(), images)
     error = np.sqrt(np.mean((int8.logits - exact.logits) ** 2)) / exact.logits.std()
@@ -101,15 +101,11 @@ def test_ranges_are_taken_anew_for_each_slice(graph):
         assert np.sqrt(np.mean((got.features - exact.features) ** 2)) < 0.05 * exact.features.std()
 
 
-def test_the_int8_graph_is_at_most_three_tenths_and_no_large_tensor_is_left_in_float(graph):
+def test_the_int8_graph_is_small_of_allowed_operators_and_tells_nothing_of_where_it_was_made(graph):
     int8 = dynamic_int8(graph, gate.in_float(gate.FLOAT_PARTS[0]))
     assert int8.ByteSize() <= 0.30 * graph.ByteSize()
     large = {tensor.name: tensor.data_type for tensor in int8.graph.initializer if np.prod(tensor.dims) > 10_000}
     assert large and set(large.values()) == {TensorProto.INT8}
-
-
-def test_the_graphs_use_every_allowed_operator_and_tell_nothing_of_where_they_were_made(graph):
-    int8 = dynamic_int8(graph, gate.in_float(gate.FLOAT_PARTS[0]))
     assert {node.op_type for model in (graph, int8) for node in model.graph.node} == OPERATORS
     for model in map(copy.deepcopy, (graph, int8)):
         for tensor in model.graph.initializer:
@@ -128,13 +124,13 @@ def test_unsigned_weights_give_the_same_digits(graph):
         np.testing.assert_array_equal(signed, unsigned)
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_where_products_saturate_the_weights_are_turned(graph, monkeypatch, exact):
+def test_where_products_saturate_the_weights_are_turned(graph, monkeypatch):
     content, turned = dynamic_int8(graph, gate.in_float(3)).SerializeToString(), []
-    monkeypatch.setattr("model.graph.multiplies_exactly", lambda *_: exact)
     monkeypatch.setattr("model.graph.with_unsigned_weights", lambda given: turned.append(given) or given)
-    Graph(content, SIZE, RawOutputs._fields)
-    assert turned == ([] if exact else [content])
+    for exact in (True, False):
+        monkeypatch.setattr("model.graph.multiplies_exactly", lambda *_, exact=exact: exact)
+        Graph(content, SIZE, RawOutputs._fields)
+        assert turned == ([] if exact else [content])
 
 
 def test_a_probe_that_is_off_by_what_pairs_of_products_lose_is_not_exact(graph):
@@ -144,17 +140,21 @@ def test_a_probe_that_is_off_by_what_pairs_of_products_lose_is_not_exact(graph):
     assert not multiplies_exactly(_session(model.SerializeToString()), np.zeros((SIZE, SIZE), np.uint8))
 
 
-@pytest.mark.parametrize("gamma", [0.0, 1e-8, -0.5])
-def test_channels_that_training_has_given_up_answer_their_bias(answering, gamma):
+def test_channels_that_training_has_given_up_answer_their_bias(graph):
     """Their weights are next to nothing: in units of such a scale a bias would not fit 32 bits."""
-    net = copy.deepcopy(answering.net)
-    for block in list(net.features)[5:]:
-        for module in block.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.weight.data[::6], module.bias.data[::6] = gamma, 1.0
-    graph, images = float_graph(net.eval(), SIZE), blobs(8, seed=11)
-    exact = answers(graph.SerializeToString(), images).logits
-    got = answers(dynamic_int8(graph, gate.in_float(3)).SerializeToString(), images).logits
+    given_up, body = copy.deepcopy(graph), tuple(f"net.features.{k}." for k in range(5, 18))
+    stored = {tensor.name: tensor for tensor in given_up.graph.initializer}
+    for node in given_up.graph.node:
+        if node.op_type == "Conv" and node.input[1].startswith(body):
+            weight, bias = (numpy_helper.to_array(stored[name]).copy() for name in node.input[1:])
+            for first, factor in enumerate((0, 1e-8, -0.5)):
+                weight[first::12] *= factor
+                bias[first::12] = 1
+            for name, values in zip(node.input[1:], (weight, bias), strict=True):
+                stored[name].CopyFrom(numpy_helper.from_array(values, name))
+    images = blobs(8, seed=11)
+    exact = answers(given_up.SerializeToString(), images).logits
+    got = answers(dynamic_int8(given_up, gate.in_float(3)).SerializeToString(), images).logits
     assert np.sqrt(np.mean((got - exact) ** 2)) < 0.05 * exact.std()
 
 
@@ -175,24 +175,21 @@ def raw(logits) -> RawOutputs:
     return RawOutputs(np.asarray(logits, np.float32), nothing, nothing, nothing, nothing)
 
 
-def test_the_gate_lets_pass_what_changes_nothing_and_stops_what_costs():
+def test_the_gate_stops_what_costs_and_takes_images_that_define_no_figure():
     rng = np.random.default_rng(0)
-    labels = np.arange(400) % 4
+    labels, same = np.arange(400) % 4, np.zeros(400, bool)
     fp32 = raw(rng.normal(size=(400, 4)) + 4 * np.eye(4)[labels])
-    same = np.zeros(400, bool)
-    found = gate.fidelity(raw(fp32.logits + 0.01 * rng.normal(size=(400, 4))), fp32, labels, (same, same))
-    assert gate.holds(found) and found["logit_error"] < 0.01
-    assert not gate.holds(gate.fidelity(raw(fp32.logits + 0.5 * rng.normal(size=(400, 4))), fp32, labels, (same, same)))
     worse = fp32.logits.copy()
     worse[:8] = np.roll(worse[:8], 1, axis=1)  # eight wrong answers
-    assert not gate.holds(gate.fidelity(raw(worse), fp32, labels, (same, same)))
+    error = rng.normal(size=(400, 4))
+    for int8, refused, passes in [
+        (fp32.logits + 0.01 * error, same, True),
+        (fp32.logits + 0.5 * error, same, False),
+        (worse, same, False),
+        (fp32.logits, np.arange(400) < 3, False),
+    ]:
+        assert gate.holds(gate.fidelity(raw(int8), fp32, labels, (refused, same))) == passes
     assert gate.holds(gate.fidelity(fp32, raw(worse), labels, (same, same)) | {"logit_error": 0.0})  # better is well
-    refused = np.arange(400) < 3
-    assert not gate.holds(gate.fidelity(fp32, fp32, labels, (same, refused)))
-
-
-def test_the_gate_takes_images_that_define_no_figure():
-    same = np.zeros(3, bool)
     found = gate.fidelity(raw(np.eye(4)[:3]), raw(np.eye(4)[:3]), np.array([4, 4, 4]), (same, same))
     assert gate.holds(found) and "auc_loss" not in found and "macro_f1_loss" not in found
 

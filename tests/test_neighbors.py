@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from model import CLASSES, NO_TUMOR
-from training.augmentation.neighbors import COUNT, Heads, find_neighbors, mirror_boxes, pick_neighbors
+from training.augmentation.neighbors import COUNT, find_neighbors, mirror_boxes, pick_neighbors
+from training.data.frames import Frames
 
 SIZE = 104
 GLIOMA = CLASSES.index("glioma")
@@ -23,7 +24,7 @@ def head(round_: bool, noise: int) -> torch.Tensor:
 def found(images, boxes, labels, groups) -> list[list[int]]:
     """The neighbors of each head, without the empty places."""
     neighbors = find_neighbors(
-        Heads(torch.stack(images), torch.stack(boxes), torch.tensor(labels)), torch.tensor(groups)
+        Frames(torch.stack(images), torch.stack(boxes), torch.tensor(labels)), torch.tensor(groups)
     )
     assert neighbors.shape == (len(images), COUNT)
     return [[number for number in row if number >= 0] for row in neighbors.tolist()]
@@ -45,7 +46,7 @@ def test_a_neighbor_has_no_lesion_where_one_is_covered(box, is_neighbor):
 
 
 def test_picking_mirrors_head_and_box_and_says_where_there_is_none():
-    everyone = Heads(torch.stack([head(False, 0), head(False, 1)]), torch.stack([LEFT, RIGHT]), torch.tensor([0, 1]))
+    everyone = Frames(torch.stack([head(False, 0), head(False, 1)]), torch.stack([LEFT, RIGHT]), torch.tensor([0, 1]))
     neighbors = torch.full((2, COUNT), -1)
     neighbors[0, 0] = 3  # head 1, mirrored
     picked = pick_neighbors(everyone, neighbors)

@@ -1,15 +1,17 @@
 """Drawn slices, volumes and data sets: always the same, truthful about their lesion; and the page's examples."""
 
-import csv
 import gzip
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from examples import make_examples
 from examples.make_examples import DRAWN, FOLDER, GRAY_STEP, HEADS, PIXEL_MM, SLICE_MM, SLICE_SIZE, SLICES, VOLUMES
 from model import CLASSES, scans
+from training.data.frames import read_dataset
 from training.data.phantoms import draw_other, draw_phantom, draw_volume, write_phantom_dataset
 from training.data.phantoms.heads import SELLAR_VIEWS, SEQUENCES, VIEWS
 from training.data.phantoms.others import KINDS
@@ -20,8 +22,8 @@ SIZE = 96  # all that these tests need, and quick
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Twenty phantoms of each class."""
-    return {label: [draw_phantom(label, seed, SIZE) for seed in range(20)] for label in CLASSES}
+    """Phantoms of each class."""
+    return {label: [draw_phantom(label, seed, SIZE) for seed in range(12)] for label in CLASSES}
 
 
 def test_a_seed_gives_the_same_pixels_and_slices_of_one_patient_share_view_and_sequence(drawn):
@@ -32,30 +34,16 @@ def test_a_seed_gives_the_same_pixels_and_slices_of_one_patient_share_view_and_s
     assert not np.array_equal(first.image, drawn["glioma"][8].image)
 
 
-@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("label", CLASSES)
-def test_every_class_is_drawn_in_every_view_that_can_show_it(label, view):
-    if label == "pituitary" and view not in SELLAR_VIEWS:
-        with pytest.raises(ValueError, match="sella"):
-            draw_phantom(label, 0, SIZE, view=view)
-        return
-    for sequence in SEQUENCES:
+def test_every_class_is_drawn_in_every_view_that_can_show_it(label):
+    views = SELLAR_VIEWS if label == "pituitary" else VIEWS
+    for k, view in enumerate(views):
+        sequence = SEQUENCES[k % 4]
         phantom = draw_phantom(label, 5, SIZE, view=view, sequence=sequence)
         assert (phantom.label, phantom.view, phantom.sequence) == (label, view, sequence)
-        assert phantom.image.shape == phantom.mask.shape == (SIZE, SIZE)
-        assert phantom.image.dtype == np.uint8 and phantom.mask.dtype == bool
+        assert phantom.image.shape == phantom.mask.shape == (SIZE, SIZE) and phantom.image.dtype == np.uint8
         assert np.median(phantom.image[:3]) < 40, "the background above the head is dark"
         assert phantom.image.max() > 150 and phantom.image.std() > 20, "the head is not"
-
-
-def test_unknown_names_are_named_in_the_error():
-    for label, choice, name in [("glioblastoma", {}, "glioblastoma"), ("glioma", {"view": "oblique"}, "oblique")]:
-        with pytest.raises(ValueError, match=name):
-            draw_phantom(label, 0, SIZE, **choice)
-    with pytest.raises(ValueError, match="dwi"):
-        draw_phantom("glioma", 0, SIZE, sequence="dwi")
-    with pytest.raises(ValueError, match="pituitary"):
-        draw_volume("pituitary", 0, 4, SIZE, "t1")
 
 
 @pytest.mark.parametrize("label", TUMORS)
@@ -70,89 +58,53 @@ def test_box_is_tight_around_a_mask_of_plausible_size(drawn, label):
     assert all(phantom.box is None and not phantom.mask.any() for phantom in drawn["notumor"])
 
 
-@pytest.mark.parametrize(
-    "label, sequence", [("meningioma", "t1c"), ("meningioma", "t2"), ("pituitary", "t1"), ("glioma", None)]
-)
-def test_lesions_differ_in_brightness_from_what_lies_around_them(label, sequence):
+def test_lesions_stand_out_and_brightness_alone_does_not_tell_the_class(drawn):
     """A glioma may also be both brighter and darker: a rim around a dark core."""
     apart = []
-    for seed in range(12):
-        phantom = draw_phantom(label, seed, 2 * SIZE, sequence=sequence)
-        image, around = phantom.image.astype(float), dilated(phantom.mask, 6) & ~dilated(phantom.mask, 2)
+    for phantom in (phantom for label in TUMORS for phantom in drawn[label]):
+        image, around = phantom.image.astype(float), binary_dilation(phantom.mask, iterations=4) & ~phantom.mask
         difference = abs(np.median(image[phantom.mask]) - np.median(image[around]))
-        apart.append(max(difference, image[phantom.mask].std() - 15) if label == "glioma" else difference)
+        apart.append(max(difference, image[phantom.mask].std() - 15) if phantom.label == "glioma" else difference)
     assert np.median(apart) > 20, apart
-
-
-def test_brightness_alone_does_not_tell_the_class(drawn):
-    """The mean brightness of an image tells gliomas from healthy heads hardly better than a coin."""
     tumors, healthy = (np.array([phantom.image.mean() for phantom in drawn[name]]) for name in ("glioma", "notumor"))
     assert 0.25 < (tumors[:, None] > healthy).mean() < 0.75
 
 
 def test_other_images_are_of_many_kinds_and_reproducible():
     images = [draw_other(seed, SIZE) for seed in range(24)]
-    assert all(image.shape == (SIZE, SIZE) and image.dtype == np.uint8 for image in images)
-    assert all(np.array_equal(image, draw_other(seed, SIZE)) for seed, image in enumerate(images))
+    assert all(np.array_equal(image, draw_other(seed, SIZE)) for seed, image in enumerate(images[:12]))
     assert len({image.tobytes() for image in images}) == 24 and len(KINDS) >= 8
 
 
 # ---- a data set on disk
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return write_phantom_dataset(tmp_path_factory.mktemp("phantoms"), per_class=6, size=SIZE)
-
-
-def read_rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_dataset_lists_every_image_and_a_box_for_every_tumor(dataset):
-    rows = read_rows(dataset / "manifest.csv")
-    assert list(rows[0]) == ["path", "label", "source", "group", "split", "original_width", "original_height"]
-    on_disk = {path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.suffix in (".png", ".jpg")}
-    assert {row["path"] for row in rows} == on_disk
-    assert {label: sum(row["label"] == label for row in rows) for label in CLASSES} == dict.fromkeys(CLASSES, 6)
-    boxed = {row["path"] for row in read_rows(dataset / "boxes.csv")}
-    assert boxed == {row["path"] for row in rows if row["label"] != "notumor"}
-    with Image.open(dataset / rows[0]["path"]) as image:
-        assert image.size == (SIZE, SIZE) and image.mode == "L"
-
-
-def test_no_patient_is_in_two_splits_and_every_split_has_every_class(dataset):
-    rows = read_rows(dataset / "manifest.csv")
-    assert len({(row["group"], row["split"]) for row in rows}) == len({row["group"] for row in rows})
-    assert len({(row["label"], row["split"]) for row in rows}) == len(CLASSES) * 3
-
-
-def test_dataset_is_reproducible(dataset, tmp_path):
-    again = write_phantom_dataset(tmp_path, per_class=6, size=SIZE)
-    for path in (path for path in dataset.rglob("*") if path.is_file()):
-        assert (again / path.relative_to(dataset)).read_bytes() == path.read_bytes()
+def test_a_data_set_lists_every_image_with_its_box_and_no_patient_is_in_two_splits(tmp_path):
+    first, again = (write_phantom_dataset(tmp_path / name, per_class=6, size=SIZE) for name in ("first", "again"))
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert all((first / file).read_bytes() == (again / file).read_bytes() for file in files)
+    dataset = read_dataset(first)
+    assert {record.id for record in dataset.records} == {f.as_posix() for f in files if f.suffix != ".csv"}
+    assert Counter(record.label for record in dataset.records) == dict.fromkeys(CLASSES, 6) and not dataset.problems
+    assert all((record.box is None) == (record.label == "notumor") for record in dataset.records)
+    of_groups = {(record.group, record.split) for record in dataset.records}
+    assert len(of_groups) == len({group for group, _ in of_groups}), "one split each"
+    assert len({(record.label, record.split) for record in dataset.records}) == len(CLASSES) * 3
 
 
 # ---- volumes
 
 
-@pytest.mark.parametrize("label", ["glioma", "meningioma"])
-def test_the_lesion_of_a_volume_grows_and_shrinks_and_most_slices_show_none(label):
-    with_lesion, without = (draw_volume(name, 3, 24, SIZE, "t1c") for name in (label, "notumor"))
+def test_the_lesion_of_a_volume_grows_and_shrinks_and_most_slices_show_none():
+    with_lesion, without = (draw_volume(name, 3, 24, SIZE, "t1c") for name in ("glioma", "notumor"))
     lesion_area = (np.abs(with_lesion.astype(int) - without) > 20).mean(axis=(1, 2))
     shown = np.flatnonzero(lesion_area > 0.001)
     assert 4 <= len(shown) <= 12 and shown[-1] - shown[0] == len(shown) - 1
     assert lesion_area[shown[len(shown) // 2]] > 2 * max(lesion_area[shown[0]], lesion_area[shown[-1]])
-
-
-def test_a_volume_is_the_same_each_time_its_slices_alike_and_narrower_at_the_vertex():
-    volume, again, other = (draw_volume("notumor", seed, 24, SIZE, "t1") for seed in (1, 1, 2))
-    assert volume.shape == (24, SIZE, SIZE) and volume.dtype == np.uint8
-    assert np.array_equal(volume, again) and not np.array_equal(volume, other)
-    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(volume, volume[1:], strict=False)]
-    covered = (volume > 30).mean(axis=(1, 2))
-    assert np.median(alike) > 0.85 and covered[-1] < 0.7 * covered[12]
+    assert without.shape == (24, SIZE, SIZE) and without.dtype == np.uint8
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(without, without[1:], strict=False)]
+    covered = (without > 30).mean(axis=(1, 2))
+    assert np.median(alike) > 0.85 and covered[-1] < 0.7 * covered[12], "narrower at the vertex"
 
 
 # ---- the examples of the page
@@ -185,11 +137,3 @@ def test_example_files_are_the_same_bytes_each_time_and_say_that_they_are_drawn(
     packed, nifti = make_examples.dicom_zip(volume, "a"), make_examples.nifti_gz(volume)
     assert make_examples.dicom_zip(volume, "a") == packed and make_examples.nifti_gz(volume) == nifti
     assert DRAWN.encode() in make_examples.dicom(volume[0], 0, "a") and DRAWN.encode() in gzip.decompress(nifti)
-
-
-def dilated(mask, by):
-    """Oracle: pixels within `by` steps of the mask."""
-    for _ in range(by):
-        padded = np.pad(mask, 1)
-        mask = padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-    return mask

@@ -34,7 +34,7 @@ from model.preprocess import SERVING_MARGIN
 
 from .augmentation.augment import MILD, Strength, augment
 from .augmentation.lesions import FEWER, Share, blank_some, move_lesions
-from .augmentation.neighbors import Heads, pick_neighbors
+from .augmentation.neighbors import pick_neighbors
 from .checkpoint import (
     BEST,
     CHECKPOINT,
@@ -98,7 +98,7 @@ def draw_batch(training_set: TrainingSet, chosen: Tensor, epoch: int, settings: 
     """
     mild = epoch >= settings.mild_from * settings.epochs
     strength, share = (MILD, FEWER) if mild else (Strength(), Share())
-    heads = Heads(*(part[chosen] for part in training_set.heads))
+    heads = Frames(*(part[chosen] for part in training_set.heads))
     if epoch >= settings.transplants_from * settings.epochs:
         heads = move_lesions(heads, pick_neighbors(training_set.heads, training_set.neighbors[chosen]), share)
     heads = blank_some(heads, settings.blanked)

@@ -1,13 +1,10 @@
 """Lesions moved between heads, so that neither the head nor its source tells the label any more.
 
-In the public data a tumor comes with its source: figshare has nothing but tumors, most normals are of other sources.
-Here tumors are *inpainted* (covered with the tissue of a neighbor, another patient's head that looks alike, or with the
+Tumors are *inpainted* (covered with the tissue of a neighbor, another patient's head that looks alike, or with the
 mirrored tissue of the other hemisphere: now a normal head of a tumor source) and *transplanted* (into a tumor-free head
 of another source). Tumor-free heads get such patches too, and so do heads that keep their tumor, elsewhere, as
-*distractors*: the seam of a patch says nothing.
-
-Skull, face and plane are tied to the class, too (most pituitary tumors come in sagittal and coronal slices): heads
-whose inside is painted over train as "no tumor" at every position, by label smoothing without a word on the type.
+*distractors*: the seam of a patch says nothing. Skull, face and plane are tied to the class as well: heads whose inside
+is painted over train as "no tumor" at every position, by label smoothing without a word on the type.
 """
 
 from typing import NamedTuple
@@ -18,7 +15,8 @@ from torch import Tensor
 
 from model import CLASSES, NO_TUMOR
 
-from .neighbors import REACH, Heads, leaves_free, mirror_boxes, rows_of_interest
+from ..data.frames import Frames
+from .neighbors import REACH, leaves_free, mirror_boxes, rows_of_interest
 
 MENINGIOMA, PITUITARY = CLASSES.index("meningioma"), CLASSES.index("pituitary")
 COVERED, FEATHERED = 1.15, REACH  # of the box's half axes: the patch is whole up to the first, gone at the second
@@ -51,7 +49,7 @@ class Share(NamedTuple):
 FEWER = Share(inpainted=0.1, inpainted_diffuse=0.0, transplanted=0.15, patched=0.1, distractors=0.0)
 
 
-def move_lesions(heads: Heads, neighbors: Heads, share: Share) -> Heads:
+def move_lesions(heads: Frames, neighbors: Frames, share: Share) -> Frames:
     """Inpaint, transplant and patch some heads of a batch; the others stay as they are.
 
     `neighbors`: for each head one that looks like it (training/augmentation/neighbors.py). An inpainted head's box
@@ -103,10 +101,10 @@ def move_lesions(heads: Heads, neighbors: Heads, share: Share) -> Heads:
     patches = torch.cat((center - half * FEATHERED, center + half * FEATHERED), dim=1)
     new_boxes = torch.where(transplant[:, None], places, torch.where(inpaint[:, None], patches, boxes))
     new_labels = torch.where(transplant, labels[donors], labels.masked_fill(inpaint, NO_TUMOR))
-    return Heads(mixed, new_boxes, new_labels)
+    return Frames(mixed, new_boxes, new_labels)
 
 
-def blank_some(heads: Heads, share: float) -> Heads:
+def blank_some(heads: Frames, share: float) -> Frames:
     """Paint over the inside of a random `share` of the heads, which then are tumor-free, whatever they were.
 
     Draws from torch's global generator of the frames' device.
@@ -125,7 +123,7 @@ def blank_some(heads: Heads, share: float) -> Heads:
     blanked = heads.images.clone()
     blanked[chosen] = torch.where(blank[chosen, None, None], painted, heads.images[chosen])
     boxes = heads.boxes.masked_fill(blank[:, None], torch.nan)
-    return Heads(blanked, boxes, heads.labels.masked_fill(blank, NO_TUMOR))
+    return Frames(blanked, boxes, heads.labels.masked_fill(blank, NO_TUMOR))
 
 
 # ---- measures of a batch

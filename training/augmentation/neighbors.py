@@ -3,13 +3,13 @@
 A neighbor shows the same plane and level in a similar contrast, and its own lesion, if it has one, lies elsewhere.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model import NO_TUMOR
+
+from ..data.frames import Frames
 
 COUNT = 8  # neighbors of each head: a covered lesion need not look the same in every epoch
 COARSE = 8  # pixels of a frame that are compared as one: neighbors agree in the shape of the head, not in their sulci
@@ -18,19 +18,11 @@ REACH = 1.55  # half axes of a box that a patch on it touches
 BLOCK = 512  # heads compared at once
 
 
-class Heads(NamedTuple):
-    """A batch of frames with what is known of them."""
-
-    images: Tensor  # uint8 (N, S, S)
-    boxes: Tensor  # float32 (N, 4), fractions of the frame: left, top, right, bottom of the tumor; NaN where unknown
-    labels: Tensor  # int64 (N,); -1 where there is no head
-
-
-def find_neighbors(everyone: Heads, groups: Tensor) -> Tensor:
+def find_neighbors(everyone: Frames, groups: Tensor) -> Tensor:
     """Neighbors of each head, the likest first: int64 (N, COUNT).
 
     A number below N is a head as it is, one from N on is head number - N mirrored, -1 says that there are no more.
-    Heads with a tumor whose place is unknown are nobody's neighbor.
+    Frames with a tumor whose place is unknown are nobody's neighbor.
 
     `groups`: int64 (N,), the patients.
     """
@@ -50,7 +42,7 @@ def find_neighbors(everyone: Heads, groups: Tensor) -> Tensor:
     return torch.cat(neighbors)
 
 
-def pick_neighbors(everyone: Heads, neighbors: Tensor) -> Heads:
+def pick_neighbors(everyone: Frames, neighbors: Tensor) -> Frames:
     """One of each head's neighbors at random: `neighbors` int64 (N, COUNT), rows of what `find_neighbors` returned.
 
     A head without neighbors gets some other head, labeled -1. Draws from torch's global generator of the device.
@@ -62,7 +54,7 @@ def pick_neighbors(everyone: Heads, neighbors: Tensor) -> Heads:
     images, boxes = everyone.images[index], everyone.boxes[index]
     images = torch.where(mirrored[:, None, None], images.flip(2), images)
     boxes = torch.where(mirrored[:, None], mirror_boxes(boxes), boxes)
-    return Heads(images, boxes, everyone.labels[index].masked_fill(count == 0, -1))
+    return Frames(images, boxes, everyone.labels[index].masked_fill(count == 0, -1))
 
 
 def mirror_boxes(boxes: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ GROWN = 1.2  # a tumor's box is covered with this much of its size, since boxes 
 def head_mask(frame: np.ndarray) -> np.ndarray:
     """Where the head is in a framed slice, uint8 (S, S) -> bool (S, S), without holes; all False if it is blank.
 
-    All that is bright, except for long thin lines (the frames of screenshots) and small parts (letters), its gaps
-    closed and filled between its outermost points in each row and column, so that a dark brain, or a head cut off at
-    the neck, is inside too.
+    All that is bright, but for screenshots' thin frames and letters; closed, and filled between its outermost points,
+    so that a dark brain, or a head cut off at the neck, is inside too.
     """
     size = len(frame)
     bright = ndimage.gaussian_filter(frame.astype(np.float32), size / 100) > 255 * DIM

@@ -4,9 +4,8 @@
     train = dataset.where("train").trainable()
     frames = load_frames(train, size=160, margin=0.06, cache_dir=Path("runs/cache"))
 
-Where groups are missing, near-duplicates are found and grouped (training/data/duplicates.py); where splits are missing,
-they are made from whole groups, so that no person is on both sides. Whatever is left out is named in
-`Dataset.problems`.
+Missing groups are found by near-duplicates (training/data/duplicates.py), and missing splits made from whole groups,
+so that no person is on both sides. Whatever is left out is named in `Dataset.problems`.
 """
 
 import hashlib
@@ -53,7 +52,9 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of what the data set is: id, label, group, split and content of every image, in any order."""
-        facts = sorted((r.id, r.label, r.group, r.split, _digest(r)) for r in self.records)
+        facts = sorted(
+            (r.id, r.label, r.group, r.split, hashlib.sha256(r.path.read_bytes()).hexdigest()) for r in self.records
+        )
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _part(self, records: list[Record], what: str) -> "Dataset":
@@ -63,20 +64,20 @@ class Dataset:
 
 
 class Frames(NamedTuple):
-    """Row i belongs to `dataset.records[i]`."""
+    """Framed heads, of a data set or a batch, and what is known of them."""
 
     images: torch.Tensor  # uint8 (N, size, size)
     boxes: torch.Tensor  # float32 (N, 4): left, top, right, bottom of the tumor, fractions of the frame; NaN if unknown
-    labels: torch.Tensor  # int64 (N,): index into LABELS, -1 for OTHER
+    labels: torch.Tensor  # int64 (N,): index into LABELS, -1 for OTHER, or where there is no head
 
 
 def read_dataset(root: Path, seed: int = 0, beside: Sequence[Path] = ()) -> Dataset:
     """Read any of the layouts in training/data/layouts.py; find groups and make splits where they are not given.
 
     Images of the folders `beside` join, their ids led by the folder's name; groups of one name are one person, wherever
-    they lie. Splits are made for each folder by itself.
-    A publisher's split is kept as it is, even where it leaks (`problems` then says so); what it lacks of validation and
-    test is taken from its training part, by group. `seed` decides which groups. Groups given in part are completed.
+    they lie, but splits are made for each folder by itself. A publisher's split is kept, even where it leaks
+    (`problems` then says so); what it lacks of validation and test is taken from its training part, by group. `seed`
+    decides which groups.
 
     Raises: DataError if the data set as a whole cannot be used. Single files that cannot are named in `problems`.
     """
@@ -91,7 +92,7 @@ def read_dataset(root: Path, seed: int = 0, beside: Sequence[Path] = ()) -> Data
         part_of |= dict.fromkeys((record.id for record in more), folder)
     if not all(record.group for record in records):
         records = _with_found_groups(records, problems)
-    problems += _contradictions(records) + _leaks(records)
+    problems += _leaks(records)
     parts = ([record for record in records if part_of[record.id] == part] for part in dict.fromkeys((root, *beside)))
     return Dataset(Path(root), [record for part in parts for record in _with_splits(part, seed)], problems)
 
@@ -187,16 +188,12 @@ def _box_in_frame(
     return [min(max(value, 0.0), 1.0) for value in (xs[0], ys[0], xs[1], ys[1])]
 
 
-def _digest(record: Record) -> str:
-    return hashlib.sha256(record.path.read_bytes()).hexdigest()
-
-
 # ---- groups and splits
 
 
 def split_by_group(
-    labels: Sequence[str], groups: Sequence[str], shares: Mapping[str, float], seed: int, largest_first: bool = False
-) -> list[str]:
+    labels: Sequence[str], groups: Sequence[str], shares: Mapping, seed: int, largest_first: bool = False
+) -> list:
     """Deal groups to splits so that every label comes as close to the shares as whole groups allow.
 
     Groups are dealt in random order, each to the split that still lacks most of the group's labels; with
@@ -228,12 +225,6 @@ def split_by_group(
     return [split_of[group] for group in groups]
 
 
-def folds_by_group(labels: Sequence[str], groups: Sequence[str], folds: int) -> list[int]:
-    """The fold of each image, 0 to `folds` - 1: whole groups, shares of every label as even as these allow."""
-    shares = {str(fold): 1 / folds for fold in range(folds)}
-    return [int(fold) for fold in split_by_group(labels, groups, shares, seed=0, largest_first=True)]
-
-
 def _with_found_groups(records: list[Record], problems: list[str]) -> list[Record]:
     """Complete the groups by near-duplicates; what cannot be read leaves the records."""
     thumbnails, unreadable = decoded(records, duplicates.thumbnails)
@@ -242,7 +233,8 @@ def _with_found_groups(records: list[Record], problems: list[str]) -> list[Recor
     pairs = duplicates.near_pairs(np.stack(list(thumbnails.values())))
     for i, j, correlation in pairs:
         a, b = records[i], records[j]
-        if correlation > duplicates.SAME and _contradict(a.label, b.label):
+        types = {a.label, b.label} - {"tumor"}  # which says less than a type, and nothing against it
+        if correlation > duplicates.SAME and a.label != b.label and (len(types) > 1 or "notumor" in types):
             problems.append(f"{a.id} ({a.label}) and {b.id} ({b.label}) look like the same slice. Check their labels.")
 
     links = [(i, j) for i, j, _ in pairs if not (records[i].group and records[j].group)]  # given groups stay apart
@@ -257,37 +249,11 @@ def _with_found_groups(records: list[Record], problems: list[str]) -> list[Recor
 def _with_splits(records: list[Record], seed: int) -> list[Record]:
     given = {record.split for record in records}
     missing = {split: share for split, share in HELD_OUT.items() if split not in given}
-    dealt = [i for i, record in enumerate(records) if record.split in ("", "train")]
+    dealt = [record for record in records if record.split in ("", "train")]
     shares = {"train": 1 - sum(missing.values()), **missing}
-    splits = split_by_group([records[i].label for i in dealt], [records[i].group for i in dealt], shares, seed)
-    records = list(records)
-    for i, split in zip(dealt, splits, strict=True):
-        records[i] = replace(records[i], split=split)
-    return records
-
-
-def _contradict(label: str, other: str) -> bool:
-    """Whether no image can have both labels: "tumor" says less than a tumor's type, and nothing against it."""
-    return label != other and ("tumor" not in (label, other) or "notumor" in (label, other))
-
-
-def _contradictions(records: list[Record]) -> list[str]:
-    """A sentence for each file that lies in the data set twice, byte for byte, under labels that exclude each other."""
-    by_size = defaultdict(list)
-    for record in records:
-        by_size[record.path.stat().st_size].append(record)
-    first_of: dict[str, Record] = {}
-    problems = []
-    for same_size in by_size.values():
-        if len({record.label for record in same_size}) == 1:
-            continue  # nothing to contradict: spares reading the files
-        for record in same_size:
-            first = first_of.setdefault(_digest(record), record)
-            if _contradict(first.label, record.label):
-                problems.append(
-                    f"{first.id} ({first.label}) and {record.id} ({record.label}) are one file. Remove the wrong one."
-                )
-    return problems
+    splits = split_by_group([record.label for record in dealt], [record.group for record in dealt], shares, seed)
+    split_of = {record.id: split for record, split in zip(dealt, splits, strict=True)}
+    return [replace(record, split=split_of.get(record.id, record.split)) for record in records]
 
 
 def _leaks(records: list[Record]) -> list[str]:
@@ -295,10 +261,12 @@ def _leaks(records: list[Record]) -> list[str]:
     splits_of = defaultdict(set)
     for record in records:
         splits_of[record.group].add(record.split)
-    held_out = {split: [record for record in records if record.split == split] for split in ("test", "val")}
-    return [
-        f"The split that came with the data leaks: {crossing} of {len(images)} {split} images share a person or a "
-        "near-duplicate with another split. Figures on it flatter."
-        for split, images in held_out.items()
-        if (crossing := sum(len(splits_of[record.group]) > 1 for record in images))
-    ]
+    sentences = []
+    for split in ("test", "val"):
+        images = [record for record in records if record.split == split]
+        if crossing := sum(len(splits_of[record.group]) > 1 for record in images):
+            sentences.append(
+                f"The split that came with the data leaks: {crossing} of {len(images)} {split} images share a person "
+                "or a near-duplicate with another split. Figures on it flatter."
+            )
+    return sentences

@@ -72,7 +72,7 @@ def read_records(root: Path) -> tuple[list[Record], list[str]]:
     problems: list[str] = []
     folders = _visible(path for path in root.iterdir() if path.is_dir())
     if (root / "manifest.csv").exists():
-        records = _from_manifest(root, problems)
+        records = _from_table(root, root / "manifest.csv", "path", "label", problems)
     elif any(_normal(folder.name) in SPLIT_OF for folder in folders):
         _report_loose_images(root, problems)
         splits = [(folder, split_named(folder.name, str(folder))) for folder in folders]
@@ -80,10 +80,12 @@ def read_records(root: Path) -> tuple[list[Record], list[str]]:
     elif any(_normal(folder.name) in LABEL_OF for folder in folders):
         records = _from_class_folders(root, root, "", problems)
     else:
-        records = _from_label_table(root, folders, problems)
-    for table, read in (("groups.csv", _groups), ("boxes.csv", _boxes)):
-        if (root / table).exists():
-            records = _joined(records, root / table, read(root / table, problems), problems)
+        records = _from_table(root, *_label_table(root, folders), problems)
+    if (root / "groups.csv").exists():
+        groups = {row["path"]: {"group": row["group"]} for row in rows(root / "groups.csv", ("path", "group"))}
+        records = _joined(records, root / "groups.csv", groups, problems)
+    if (root / "boxes.csv").exists():
+        records = _joined(records, root / "boxes.csv", _boxes(root / "boxes.csv", problems), problems)
     return sorted(records, key=lambda record: record.id), problems
 
 
@@ -97,27 +99,42 @@ def split_named(name: str, where: str = "split") -> str:
 # ---- the layouts
 
 
-def _from_manifest(root: Path, problems: list[str]) -> list[Record]:
-    table = root / "manifest.csv"
-    images = rows(table, ("path", "label"))
-    given_split = any(row.get("split") for row in images)
-    records: dict[str, Record] = {}
-    for line, row in enumerate(images, start=2):
-        where, path = f"{table}, line {line}", row["path"]
-        label = _label_named(row["label"], where)
-        if path in records:
-            raise DataError(f"{where}: {path} is listed a second time. Keep one of the rows.")
-        if not (root / path).is_file():
-            problems.append(f"{where}: {root / path} does not exist; left out. Restore it or delete the row.")
+def _from_table(root: Path, table: Path, image_column: str, label_column: str, problems: list[str]) -> list[Record]:
+    """Images as a CSV names them: by the path below `root`; except in a manifest, also by a name that only one has."""
+    there = () if table.name == "manifest.csv" else root.rglob("*")  # a manifest gives whole paths, and may choose
+    images = [path for path in _visible(there) if path.suffix.lower() in IMAGE_SUFFIXES]
+    named = defaultdict(set)  # by path without suffix, and by name with and without
+    for path in images:
+        for name in (path.relative_to(root).with_suffix("").as_posix(), path.name, path.stem):
+            named[name].add(path)
+    lines = rows(table, (image_column, label_column))
+    given_split = any(row.get("split") for row in lines)
+    records: dict[Path, Record] = {}
+    for line, row in enumerate(lines, start=2):
+        where, name = f"{table}, line {line}", row[image_column]
+        label = _label_named(row[label_column], where)
+        matches = [root / name] if (root / name).is_file() else sorted(named.get(name, ()))
+        if len(matches) != 1:
+            what = f"fits {_names(matches)}; say which" if matches else "does not exist"
+            problems.append(f"{where}: {name} {what}; left out. Give its path below {root}.")
             continue
+        (path,) = matches
+        if path in records:
+            raise DataError(f"{where}: {name} is listed a second time. Keep one of the rows.")
         if given_split and not row["split"]:
             raise DataError(f"{where}: the split is empty. Fill the column in every row, or remove it.")
-        split = split_named(row["split"], where) if given_split else ""
-        source = row.get("source") or root.resolve().name
-        known = {"group": row.get("group", ""), "sequence": row.get("sequence", "")}
-        records[path] = Record(root / path, path, label, source, split=split, **known)
+        records[path] = Record(
+            path,
+            path.relative_to(root).as_posix(),
+            label,
+            source=row.get("source") or root.resolve().name,
+            group=row.get("group", ""),
+            split=split_named(row["split"], where) if given_split else "",
+            sequence=row.get("sequence", ""),
+        )
     if not records:
         raise DataError(f"{table} lists no image that exists below {root}. Its paths are relative to its own folder.")
+    problems += [f"{path} has no row in {table}; left out." for path in images if path not in records]
     return list(records.values())
 
 
@@ -135,33 +152,6 @@ def _from_class_folders(root: Path, parent: Path, split: str, problems: list[str
         source = root.resolve().name
         records += [Record(file, file.relative_to(root).as_posix(), label, source, split=split) for file in files]
     return records
-
-
-def _from_label_table(root: Path, folders: list[Path], problems: list[str]) -> list[Record]:
-    table, image_column, label_column = _label_table(root, folders)
-    images = [path for path in _visible(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
-    named = defaultdict(set)  # by path or by name, each with and without the suffix
-    for path in images:
-        relative = path.relative_to(root)
-        for key in (relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem):
-            named[key].add(path)
-    records: dict[Path, Record] = {}
-    for line, row in enumerate(rows(table, ()), start=2):
-        where, name = f"{table}, line {line}", row[image_column]
-        label = _label_named(row[label_column], where)
-        matches = sorted(named.get(name, ()))
-        if len(matches) != 1:
-            what = f"fits {_names(matches)}; say which" if matches else "is not there"
-            problems.append(f"{where}: image {name!r} {what}; left out. Give its path below {root}.")
-        elif matches[0] in records:
-            raise DataError(f"{where}: {name} is listed a second time. Keep one of the rows.")
-        else:
-            path = matches[0]
-            records[path] = Record(path, path.relative_to(root).as_posix(), label, root.resolve().name)
-    if not records:
-        raise DataError(f"{table} names no image that exists below {root} in its column {image_column!r}.")
-    problems += [f"{path} has no row in {table}; left out." for path in images if path not in records]
-    return list(records.values())
 
 
 def _label_table(root: Path, folders: list[Path]) -> tuple[Path, str, str]:
@@ -184,10 +174,6 @@ def _label_table(root: Path, folders: list[Path]) -> tuple[Path, str, str]:
 
 
 # ---- what may lie beside a layout
-
-
-def _groups(table: Path, problems: list[str]) -> dict[str, dict]:
-    return {row["path"]: {"group": row["group"]} for row in rows(table, ("path", "group"))}
 
 
 def _boxes(table: Path, problems: list[str]) -> dict[str, dict]:

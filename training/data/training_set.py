@@ -13,9 +13,9 @@ from torch import Tensor
 from model import CLASSES, NO_TUMOR
 
 from ..augmentation.augment import CACHE_MARGIN
-from ..augmentation.neighbors import Heads, find_neighbors
+from ..augmentation.neighbors import find_neighbors
 from ..settings import Settings, folders_in, listed
-from .frames import Dataset, folds_by_group, load_frames, read_dataset, without_copies
+from .frames import Dataset, Frames, load_frames, read_dataset, split_by_group, without_copies
 from .layouts import DataError, Record, rows
 from .phantoms import write_phantom_dataset
 from .volumes import healthy_frames
@@ -29,7 +29,7 @@ VALIDATION_SHARE = 0.1  # of the publisher's Training, at random
 class TrainingSet:
     """What a run draws its batches from."""
 
-    heads: Heads  # frames of FRAME_SIZE pixels
+    heads: Frames  # frames of FRAME_SIZE pixels
     neighbors: Tensor  # int64 (N, COUNT), as `find_neighbors` returns them; phantoms have none
     chances: Tensor  # float64 (N,), sums to 1, on the CPU
 
@@ -80,7 +80,9 @@ def read_split(settings: Settings) -> Dataset:
         raise DataError(f"{settings.data} has no source {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
     records = [record for record in dataset.records if not only or record.source in only]
     if settings.folds:
-        folds = folds_by_group([f"{r.label} {r.source}" for r in records], [r.group for r in records], settings.folds)
+        labels, groups = [f"{r.label} {r.source}" for r in records], [r.group for r in records]
+        shares = dict.fromkeys(range(settings.folds), 1 / settings.folds)
+        folds = split_by_group(labels, groups, shares, seed=0, largest_first=True)
         part_of = {settings.fold: "test", (settings.fold + 1) % settings.folds: "val"}
         records = [replace(r, split=part_of.get(fold, "train")) for r, fold in zip(records, folds, strict=True)]
     held_out = {record.group for record in records if record.source in left_out}
@@ -91,14 +93,14 @@ def read_split(settings: Settings) -> Dataset:
 def load_training_set(dataset: Dataset, settings: Settings, device: torch.device) -> TrainingSet:
     """The images of `dataset`; slices of healthy volumes, and phantoms, with their shares of the chances."""
     cache = Path(settings.cache)
-    heads = Heads(*(part.to(device) for part in load_frames(dataset, FRAME_SIZE, CACHE_MARGIN, cache)))
+    heads = Frames(*(part.to(device) for part in load_frames(dataset, FRAME_SIZE, CACHE_MARGIN, cache)))
     groups = [record.group for record in dataset.records]
     chances = balanced_chances(dataset)
     if settings.volumes:
         slices, people, of_slices = healthy_frames(Path(settings.volumes), FRAME_SIZE, CACHE_MARGIN, settings.seed)
         groups += [f"volume {person}" for person in people]
         nowhere, tumor_free = torch.full((len(slices), 4), torch.nan), torch.full((len(slices),), NO_TUMOR)
-        heads, chances = joined(heads, chances, Heads(slices, nowhere, tumor_free), settings.volume_share * of_slices)
+        heads, chances = joined(heads, chances, Frames(slices, nowhere, tumor_free), settings.volume_share * of_slices)
     numbers = torch.from_numpy(np.unique(groups, return_inverse=True)[1]).to(device)
     neighbors = find_neighbors(heads, numbers)
     if settings.phantoms:
@@ -109,9 +111,9 @@ def load_training_set(dataset: Dataset, settings: Settings, device: torch.device
     return TrainingSet(heads, neighbors, torch.from_numpy(chances))
 
 
-def joined(heads: Heads, chances: np.ndarray, more: Heads, share: np.ndarray) -> tuple[Heads, np.ndarray]:
+def joined(heads: Frames, chances: np.ndarray, more: Frames, share: np.ndarray) -> tuple[Frames, np.ndarray]:
     """`heads` and `more` in one, and the chances of each to be drawn: `share` (M,) of `more`, the rest of `heads`."""
-    both = Heads(*(torch.cat((ours, theirs.to(ours.device))) for ours, theirs in zip(heads, more, strict=True)))
+    both = Frames(*(torch.cat((ours, theirs.to(ours.device))) for ours, theirs in zip(heads, more, strict=True)))
     return both, np.concatenate((chances * (1 - share.sum()), share))
 
 

@@ -1,8 +1,7 @@
-"""Tumor-free slices of whole heads: neck, skull base and vertex, in every plane, tilted as a technician may tilt them.
+"""Tumor-free slices of whole heads, which the public sets lack: neck, skull base and vertex, in every plane, tilted.
 
-The public sets show the middle of the brain, and their normals are axial, nearly all. A volume of a healthy head holds
-what they lack. Each file or folder in the folder of volumes is one person, unless a manifest.csv there says who is who;
-nobody may have a tumor.
+Each file or folder in the folder of volumes is one person, unless a manifest.csv there says who is who; nobody may have
+a tumor.
 """
 
 from collections.abc import Iterator, Sequence

@@ -16,28 +16,24 @@ from model.study import pooled_odds, study_probabilities
 from ..evaluation.metrics import ratio, resample_weights
 from ..evaluation.studies import JudgedSlices, draw_all
 
-COVERAGE = 0.95
-LESS = (0.9, 0.8)  # where few groups cannot promise that much: 19 are needed for it, 9 and 4 for these
+COVERAGES = (0.95, 0.9, 0.8)  # the first that the groups can promise: 19 are needed for it, 9 and 4 for the others
 BETA = 2  # a missed tumor costs more than a false alarm: recall weighs twice as much as precision
 SHARPNESS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # tried; below, a lesion drowns in the slices beside it
 FITTED_ON = 800  # studies with a tumor of each number of slices, and as many without
 
 
-def fit_prediction_set(
-    probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], coverage: float = COVERAGE
-) -> dict[str, float | None]:
+def fit_prediction_set(probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict[str, float | None]:
     """The probability from which a class stays in the prediction set, as config.json holds it: {coverage, keep_from}.
 
-    Split conformal prediction with one threshold for all classes, which gives the smallest sets (LAC: Sadinle, Lei and
-    Wasserman 2019, arXiv:1609.00451). Images of one group are not exchangeable with those of others; groups are (Dunn,
-    Wasserman and Ramdas 2022, arXiv:1809.07441). Promised is the coverage of a random *image*, so large groups count
-    more: of m + 1 exchangeable groups, the new one is counted in as missed whole, at an average group's size. With one
-    image a group this is the usual rank correction, (n + 1)(1 - coverage).
+    Split conformal prediction with one threshold for all classes (LAC: Sadinle, Lei and Wasserman 2019,
+    arXiv:1609.00451), over exchangeable groups (Dunn, Wasserman and Ramdas 2022, arXiv:1809.07441). Promised is the
+    coverage of a random image: of m + 1 groups, the new one counts as missed whole, at an average group's size. With
+    one image a group this is the usual rank correction, (n + 1)(1 - coverage).
 
     Args: `probabilities` (N, 4) calibrated; `labels` (N,) index into CLASSES; 4, a tumor of unknown type, is left out:
-    no single class is correct; `groups` N strings; `coverage` 0..1.
-    Returns: `keep_from` 0..1: a class belongs to the set if its probability is at least this. It is 0 (every class
-    belongs) where fewer groups than 1 / (1 - coverage) - 1 cannot promise more; none at all promise nothing.
+    no single class is correct; `groups` N strings.
+    Returns: `coverage`, of `COVERAGES`, and `keep_from` 0..1: a class belongs to the set if its probability is at least
+    this. It is 0 (every class belongs) where the groups are too few for any; none at all promise nothing.
     """
     labels, groups = np.asarray(labels), np.asarray(groups, dtype=object)
     known = labels < len(CLASSES)
@@ -45,30 +41,18 @@ def fit_prediction_set(
         return {"coverage": None, "keep_from": 1.0}
     n, n_groups = int(known.sum()), len(set(groups[known]))
     of_truth = np.sort(np.asarray(probabilities, dtype=np.float64)[known, labels[known]])
-    allowed = _allowed_misses(coverage, n_groups) * n / n_groups
-    return {"coverage": coverage, "keep_from": float(of_truth[int(allowed + 1e-9)]) if allowed >= 0 else 0.0}
-
-
-def affordable_coverage(labels: np.ndarray, groups: Sequence[str]) -> float:
-    """The highest of `COVERAGE` and `LESS` that sets smaller than all classes can promise; else the lowest.
-
-    `labels` and `groups` as in `fit_prediction_set`.
-    """
-    n_groups = len(set(np.asarray(groups, dtype=object)[np.asarray(labels) < len(CLASSES)]))
-    return next((coverage for coverage in (COVERAGE, *LESS) if _allowed_misses(coverage, n_groups) >= 0), LESS[-1])
-
-
-def _allowed_misses(coverage: float, n_groups: int) -> float:
-    """How many groups may be missed whole, once the new one is counted in as missed."""
-    return round((1 - coverage) * (n_groups + 1), 9) - 1  # 0.2 * 5 is a hair below 1
+    for coverage in COVERAGES:
+        missed = round((1 - coverage) * (n_groups + 1), 9) - 1  # whole groups; 0.2 * 5 is a hair below 1
+        if missed >= 0:
+            return {"coverage": coverage, "keep_from": float(of_truth[int(missed * n / n_groups + 1e-9)])}
+    return {"coverage": COVERAGES[-1], "keep_from": 0.0}
 
 
 def balanced_f_score(sensitivity: np.ndarray, specificity: np.ndarray, beta: float = BETA) -> np.ndarray:
     """F-beta where tumor and no tumor are equally frequent, from sensitivity and specificity (0..1, of any shape).
 
     (1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP) with TP = sensitivity, FN = 1 - sensitivity, FP = 1 - specificity
-    (van Rijsbergen 1979). Equally frequent, because the share of tumors in a collection is nobody's prevalence: in the
-    pool four of five images show one, and there F2 would hardly mind a false alarm.
+    (van Rijsbergen 1979). Equally frequent, because the share of tumors in a collection is nobody's prevalence.
     """
     hits = (1 + beta**2) * np.asarray(sensitivity)
     return hits / (hits + beta**2 * (1 - np.asarray(sensitivity)) + 1 - np.asarray(specificity))
@@ -77,10 +61,7 @@ def balanced_f_score(sensitivity: np.ndarray, specificity: np.ndarray, beta: flo
 def fit_operating_point(
     probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], start: float | None = None
 ) -> dict:
-    """The threshold on P(tumor) of the highest balanced F2, as config.json holds it.
-
-    Between two neighboring scores nothing changes, so the middle of the best such gap is taken; of equally good ones,
-    the widest.
+    """The threshold on P(tumor) of the highest balanced F2, as config.json holds it: the middle of the widest best gap.
 
     Args: `probabilities` (N, 4) calibrated; `labels` (N,) index into CLASSES, or 4 for a tumor of unknown type, which
     counts like any tumor; `groups` N strings; `start`, a threshold that is kept unless the best one is better in 97.5 %
@@ -117,11 +98,7 @@ def _rates(scores: np.ndarray, tumor: np.ndarray, threshold: float, weights: np.
 def fit_study(slices: JudgedSlices) -> dict:
     """How the slices of a volume become a verdict of the study, as config.json holds it under "study".
 
-    Log-mean-exp of the slices' log-odds was chosen on the validation groups, by AUC and log-loss over all lengths and
-    numbers of slices, over the highest slice, the mean of the highest tenth, the best stretch of neighbors, noisy-or,
-    and smoothing over neighbors first. Fitted on synthetic studies (training/evaluation/studies.py) of `slices` of the
-    validation groups.
-
+    Fitted on synthetic studies (training/evaluation/studies.py) of `slices` of the validation groups.
     Returns: `sharpness`, `slope` and `intercept` of `model.study`, of least log-loss, and the operating point as
     `fit_operating_point` gives it, counted in studies. `UNCALIBRATED_STUDY` where either kind is missing.
     """

@@ -9,7 +9,6 @@ import shutil
 import sys
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -34,7 +33,7 @@ from ..evaluation.studies import judged_slices, measure_study
 from ..network import TumorNet
 from ..settings import FOLDERS, Settings, without_places
 from . import gate
-from .calibration import affordable_coverage, fit_operating_point, fit_prediction_set, fit_study
+from .calibration import fit_operating_point, fit_prediction_set, fit_study
 from .graph import float_graph, with_parameters
 from .int8 import dynamic_int8
 from .refusal import (
@@ -48,15 +47,6 @@ from .refusal import (
 )
 
 EVIDENCE_PLOTS = ("confusion.png", "roc.png", "reliability.png")  # no patient is seen in these
-
-
-class Quantized(NamedTuple):
-    """What `quantize` made."""
-
-    graphs: dict[str, onnx.ModelProto]  # of each precision
-    raw: RawOutputs  # of the int8 graph, for the validation split
-    parts: int  # of the network's body that stayed float32
-    fidelity: dict  # as `gate.fidelity` gives it
 
 
 def export(run: Path, start: dict | None = None) -> Path:
@@ -75,27 +65,22 @@ def export(run: Path, start: dict | None = None) -> Path:
     folder.mkdir(exist_ok=True)
 
     dataset, training, validation = read_parts(settings)
-    config = make_config(
-        run.name,
-        settings.size,
-        SERVING_MARGIN,
-        trained=date.today().isoformat(),
-        data_fingerprint=dataset.fingerprint(),
-    )
+    about = {"trained": date.today().isoformat(), "data_fingerprint": dataset.fingerprint()}
+    config = make_config(run.name, settings.size, SERVING_MARGIN, **about)
     print("learning what a brain MRI looks like, to refuse the rest", flush=True)
     others = read_other_images(Path(settings.not_brain)) if settings.not_brain else OtherImages([], [], [], [])
     kept_out = load_frames(validation, settings.size, SERVING_MARGIN, Path(settings.cache))
     limits = start["refusal"] if start else None
-    made = quantize(folder, net, config, settings, training, kept_out, others, limits)
+    graphs, raw, quantization = quantize(folder, net, config, settings, training, kept_out, others, limits)
 
     print("calibrating on the validation split", flush=True)
     labels, groups = kept_out.labels.numpy(), [record.group for record in validation.records]
-    config["temperature"] = fit_temperature(made.raw.logits, labels)
-    probabilities = write(folder, net, made.graphs, config).calibrate(made.raw.logits)
+    config["temperature"] = fit_temperature(raw.logits, labels)
+    probabilities = write(folder, net, graphs, config).calibrate(raw.logits)
     threshold = start["operating_point"]["threshold"] if start else None
     config["operating_point"] = fit_operating_point(probabilities, labels, groups, threshold)
-    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups, affordable_coverage(labels, groups))
-    classifier = write(folder, net, made.graphs, config)
+    config["prediction_set"] = fit_prediction_set(probabilities, labels, groups)
+    classifier = write(folder, net, graphs, config)
     config["study"] = fit_study(judged_slices(classifier, validation))
 
     print("measuring on the test split", flush=True)
@@ -115,8 +100,7 @@ def export(run: Path, start: dict | None = None) -> Path:
             "macro_f1_int8": test["macro_f1"]["value"],
             "macro_f1_fp32": as_trained["macro_f1"]["value"],
             **{f"bytes_{name}": (folder / file).stat().st_size for name, file in FILES.items()},
-            "parts_in_float": made.parts,
-            "fidelity": made.fidelity,
+            **quantization,
         },
         "weights_sha256": sha256(folder / FILES["int8"]),
         "training": facts
@@ -146,18 +130,18 @@ def quantize(
     kept_out: Frames,
     others: OtherImages,
     start: dict[str, float] | None,
-) -> Quantized:
+) -> tuple[dict[str, onnx.ModelProto], RawOutputs, dict]:
     """Graphs with a brain detector and a distance that are fitted to the int8 one's own features; the limits of refusal
     go into `config`. Parts of the body stay float32 until the int8 graph passes the gate on the validation split.
 
-    Raises: ValueError where not even float32 does.
+    Returns: the graph of each precision, the int8 one's outputs for the validation split, and what metrics.json says of
+    the quantization. Raises: ValueError where not even float32 passes.
     """
     size, cache = settings.size, Path(settings.cache)
     fitting = [pixels for pixels, fit in zip(others.slices, others.for_fitting, strict=True) if fit]
     served = load_frames(training, size, SERVING_MARGIN, cache).images
-    brain = torch.cat(
-        (served, augmented(load_frames(training, FRAME_SIZE, CACHE_MARGIN, cache).images, size, settings.seed))
-    )
+    wide = load_frames(training, FRAME_SIZE, CACHE_MARGIN, cache).images
+    brain = torch.cat((served, augmented(wide, size, settings.seed)))
     other = frames_of_others(fitting, size, SERVING_MARGIN, settings.seed)
     graph = float_graph(net, size)
     for parts in gate.FLOAT_PARTS:
@@ -174,7 +158,7 @@ def quantize(
         as_served = other[: len(other) - len(fitting)]  # without those that are augmented
         fidelity = compare(folder, config["refusal"], kept_out, as_served)
         if gate.holds(fidelity):
-            return Quantized(graphs, raw, parts, fidelity)
+            return graphs, raw, {"parts_in_float": parts, "fidelity": fidelity}
         print(f"int8 from part {parts} of the body on differs too much: {fidelity}", flush=True)
     raise ValueError("these weights cannot be exported: their graphs differ even in float32. Look at the run's losses.")
 

@@ -1,8 +1,7 @@
 """Float32 graph -> int8 graph, quantized dynamically: what no ReLU6 bounds has its range taken anew for each slice.
 
-Ranges taken at run time survive another hospital's contrast: on external images the AUC stays that of float32 (0.951),
-while ranges calibrated on our own images cost up to 0.06 of it although the test split's figures hold. ONNX Runtime's
-`quantize_dynamic` makes ConvInteger of each convolution, five times slower than float32. Hence this rewriting:
+Such ranges survive another hospital's contrast. ONNX Runtime's `quantize_dynamic` makes ConvInteger of each
+convolution, five times slower than float32. Hence this rewriting:
 
 - What ReLU6 bounds lies on a grid that is known beforehand: 0..255 in steps of 6 / 255, zero at 0. A convolution with
   a ReLU6 becomes QLinearConv, which writes that grid; its saturation is the ReLU6.
@@ -12,8 +11,7 @@ while ranges calibrated on our own images cost up to 0.06 of it although the tes
 - A block's last, 1x1 convolution becomes MatMulIntegerToFloat, which writes float32 at once.
 - All of it is channels-last, as both operators compute fastest; what stays float32 is transposed to and from it.
 
-Weights have one scale for each output channel, w = scale x q, q in -127..127. training/export/gate.py says which layers
-stay float32.
+Weights have one scale for each output channel, w = scale x q, q in -127..127.
 """
 
 from collections import defaultdict
@@ -35,8 +33,7 @@ Quantized = tuple[str, str, str]  # names of a uint8 tensor, its scale and its z
 def quantize_rows(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float32 (rows, ...) -> int8 of that shape in -127..127, float32 scales (rows,): weight ~ scale * int8.
 
-    Where weights are next to nothing beside the `bias` (rows,), as in channels that training has given up, the scale is
-    larger than they need: in its units the bias must fit 32 bits.
+    A scale is large enough for the `bias` (rows,) to fit 32 bits in its units, even beside weights of next to nothing.
     """
     scale = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1) / 127, np.abs(bias) * LEAST_SCALE)
     scale = np.maximum(scale, 1e-12).astype(np.float32)

@@ -1,7 +1,7 @@
 """A canvas for soft-edged anatomy: ellipses, strokes, outlines, smooth noise and smooth warps on one float image.
 
-Lengths are in half image sides: x runs from -1 (left) to 1 (right), y from -1 (top) to 1 (bottom), at any pixel size.
-What is painted is data: `anatomy.toml`, whose head explains its form.
+Lengths are in half image sides: x runs from -1 (left) to 1 (right), y from -1 (top) to 1 (bottom). What is painted is
+data: `anatomy.toml`, whose head explains its form.
 """
 
 import math

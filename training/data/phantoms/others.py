@@ -124,15 +124,17 @@ def _stripes(canvas: Canvas) -> np.ndarray:
     return 0.5 + 0.4 * np.sin(along * canvas.x + across * canvas.y + bent * bend)
 
 
-def _noise(canvas: Canvas) -> np.ndarray:
-    """Nothing but noise."""
-    return canvas.rng.random(canvas.pixels.shape) * canvas.rng.uniform(0.4, 1)
-
-
-def _blank(canvas: Canvas) -> np.ndarray:
-    """One gray."""
-    return np.full(canvas.pixels.shape, canvas.rng.uniform(0, 1))
-
-
-# fmt: off
-KINDS = (_knee, _chest, _abdomen, _hand, _text_page, _scenery, _texture, _shapes, _gradient, _noise, _blank, _stripes)
+KINDS = (
+    _knee,
+    _chest,
+    _abdomen,
+    _hand,
+    _text_page,
+    _scenery,
+    _texture,
+    _shapes,
+    _gradient,
+    lambda canvas: canvas.rng.random(canvas.pixels.shape) * canvas.rng.uniform(0.4, 1),  # nothing but noise
+    lambda canvas: np.full(canvas.pixels.shape, canvas.rng.uniform(0, 1)),  # one gray
+    _stripes,
+)

@@ -27,7 +27,7 @@ NOISE = 0.012  # on the scale of the tissues
 SOURCE = "phantom"
 FIRST_SEED = 1_000_000  # of a patient; smaller ones are left to the examples, so that no network has trained on them
 MOST_SLICES = 3  # of one patient
-SPLITS = {"train": 0.70, "val": 0.15, "test": 0.15}
+HELD_OUT = {"val": 0.15, "test": 0.15}  # shares of the patients
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,14 @@ def draw_phantom(
     """Draw an MRI-like head, always the same for the same arguments.
 
     Args: `label`, a member of `CLASSES`; `seed` >= 0, a patient's; `size` of the square in pixels; `slice_index`, for
-    another slice of the same patient, near this one; `view` and `sequence`, drawn if None.
-    Raises: ValueError for an unknown label, view or sequence, and a pituitary tumor in a view that misses the sella.
+    another slice of the same patient, near this one; `view` and `sequence`, drawn if None. Pituitary tumors are in
+    `SELLAR_VIEWS` only.
     """
-    if label not in CLASSES:
-        raise ValueError(f"unknown class {label!r}: choose one of {', '.join(CLASSES)}")
     patient_rng = np.random.default_rng([seed, CLASSES.index(label)])
     slice_rng = np.random.default_rng([seed, CLASSES.index(label), 1 + slice_index])  # [.., 0] is the patient's stream
     sellar = label == "pituitary" or (label == "notumor" and patient_rng.random() < 0.4)  # such views hold both classes
     view = view or str(patient_rng.choice(SELLAR_VIEWS if sellar else tuple(VIEWS)))
     sequence = sequence or str(patient_rng.choice(SEQUENCES, p=SEQUENCE_SHARES))
-    if view not in VIEWS or sequence not in SEQUENCES:
-        raise ValueError(f"unknown view {view!r} or sequence {sequence!r}")
-    if label == "pituitary" and view not in SELLAR_VIEWS:
-        raise ValueError(f"view {view!r} misses the sella: choose one of {', '.join(SELLAR_VIEWS)}")
     canvas = Canvas(size, patient_rng, draw_tissues(patient_rng, sequence))
     anatomy = VIEWS[view](canvas)
     x, y = _pose(slice_rng, canvas)
@@ -93,18 +87,28 @@ def draw_volume(label: str, seed: int, count: int, size: int, sequence: str) -> 
     Args: `label`, "glioma", "meningioma" or "notumor": the same head for each, with a lesion that grows and shrinks;
         `count` of slices; `size` of their square in pixels; `sequence`, a member of `SEQUENCES`.
     Returns: uint8 (count, size, size), axial slices from the feet up, the patient's right on the left.
-    Raises: ValueError for another label: a pituitary tumor is seen in one of the lowest slices only.
     """
-    if label not in ("glioma", "meningioma", "notumor"):
-        raise ValueError(f"{label!r} cannot be drawn as a volume")
     rng = np.random.default_rng([seed, 0])
     bends = rng.standard_normal((2, 2, 5, 5)) * 0.012
     field = np.exp(resized(rng.standard_normal((4, 4)) * 0.08, size))
+    start, end = LEVELS["axial_nuclei"], LEVELS[WITH_LESION]
     slices = []
     for height in (np.arange(count) + 0.5) / count:
-        head = _slice(label, seed, height, size, sequence, bends)
+        level = next(view for view, top in LEVELS.items() if height <= top)
+        patient = np.random.default_rng([seed, 1])  # the same for all slices
+        canvas = Canvas(size, patient, draw_tissues(patient, sequence))
+        anatomy = VIEWS[level](canvas)
+        growth = FULL_SIZE * math.sin(math.pi * (height - start) / (end - start)) if level == WITH_LESION else 0
+        if label in PAINT and growth > SMALLEST:
+            PAINT[label](canvas, anatomy, growth, sequence)
+        narrowing = 0.95 / math.sqrt(1 - (0.75 * max(0.0, height - 0.4) / 0.6) ** 2)  # towards the vertex
+        bend = math.cos(math.pi * height) * bends[0] + math.sin(math.pi * height) * bends[1]
+        x, y = (
+            (place * narrowing + resized(part, size)).astype(np.float32)
+            for place, part in zip((canvas.x, canvas.y), bend, strict=True)
+        )
         noise = rng.standard_normal((2, size, size)) * NOISE
-        slices.append(np.hypot(head * field + noise[0], noise[1]))
+        slices.append(np.hypot(warped(canvas.pixels, x, y) * field + noise[0], noise[1]))
     volume = np.stack(slices)
     return (np.clip(volume / np.percentile(volume, 99.7), 0, 1) * 255).round().astype(np.uint8)
 
@@ -115,8 +119,7 @@ def write_phantom_dataset(root: Path, per_class: int, seed: int = 0, size: int =
     Slices of one drawn patient share a group, and a group lies in one split. With three patients a class or
     more, every split holds every class.
     """
-    root = Path(root)
-    rows = [["path", "label", "source", "group", "split", "original_width", "original_height"]]
+    rows = [["path", "label", "source", "group", "split"]]
     boxes = [["path", "x_center", "y_center", "width", "height"]]
     for label in CLASSES:
         (root / SOURCE / label).mkdir(parents=True, exist_ok=True)
@@ -124,7 +127,10 @@ def write_phantom_dataset(root: Path, per_class: int, seed: int = 0, size: int =
         patients: list[int] = []  # slices of each
         while sum(patients) < per_class:
             patients.append(min(int(rng.integers(1, MOST_SLICES + 1)), per_class - sum(patients)))
-        for patient, (slices, split) in enumerate(zip(patients, _splits(len(patients)), strict=True)):
+        held_out = {split: max(1, round(share * len(patients))) for split, share in HELD_OUT.items()}
+        held_out = [split for split, count in held_out.items() for _ in range(count)] if len(patients) >= 3 else []
+        splits = ["train"] * (len(patients) - len(held_out)) + held_out
+        for patient, (slices, split) in enumerate(zip(patients, splits, strict=True)):
             patient_seed = int(rng.integers(FIRST_SEED, 2**40))
             for index in range(slices):
                 phantom = draw_phantom(label, patient_seed, size, slice_index=index)
@@ -132,20 +138,13 @@ def write_phantom_dataset(root: Path, per_class: int, seed: int = 0, size: int =
                 name = f"{SOURCE}/{label}/{patient:04d}_{index}.{'jpg' if jpeg else 'png'}"
                 options = {"quality": int(rng.integers(80, 96))} if jpeg else {"compress_level": 1}
                 Image.fromarray(phantom.image).save(root / name, **options)
-                rows.append([name, label, SOURCE, f"{SOURCE}:{label}:{patient}", split, size, size])
+                rows.append([name, label, SOURCE, f"{SOURCE}:{label}:{patient}", split])
                 if phantom.box:
                     boxes.append([name, *(f"{value:.4f}" for value in phantom.box)])
     for name, table in (("manifest.csv", rows), ("boxes.csv", boxes)):
         with (root / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(table)
     return root
-
-
-def _splits(patients: int) -> list[str]:
-    """Split of each patient: the shares as nearly as they go, at least one patient in each split if there are three."""
-    counts = {split: max(1, round(share * patients)) if patients >= 3 else 0 for split, share in SPLITS.items()}
-    counts["train"] = patients - counts["val"] - counts["test"]
-    return [split for split, count in counts.items() for _ in range(count)]
 
 
 # ---- from a painted head to an image
@@ -197,23 +196,6 @@ def _box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
     (left, top), (right, bottom) = (end(np.argwhere(mask.T), axis=0).tolist() for end in (np.min, np.max))
     ends = (left + right + 1) / 2, (top + bottom + 1) / 2, right - left + 1, bottom - top + 1
     return tuple(end / len(mask) for end in ends)
-
-
-def _slice(label: str, seed: int, height: float, size: int, sequence: str, bends: np.ndarray) -> np.ndarray:
-    """Tissue values, float32 (size, size). `height`: 0 at the skull base, 1 at the vertex; `bends`: (2, 2, 5, 5)."""
-    level = next(view for view, end in LEVELS.items() if height <= end)
-    rng = np.random.default_rng([seed, 1])  # the same for all slices: one patient
-    canvas = Canvas(size, rng, draw_tissues(rng, sequence))
-    anatomy = VIEWS[level](canvas)
-    start, end = LEVELS["axial_nuclei"], LEVELS[WITH_LESION]
-    growth = FULL_SIZE * math.sin(math.pi * (height - start) / (end - start)) if level == WITH_LESION else 0
-    if label in PAINT and growth > SMALLEST:
-        PAINT[label](canvas, anatomy, growth, sequence)
-    narrowing = 0.95 / math.sqrt(1 - (0.75 * max(0.0, height - 0.4) / 0.6) ** 2)  # towards the vertex
-    bend = math.cos(math.pi * height) * bends[0] + math.sin(math.pi * height) * bends[1]
-    x = (canvas.x * narrowing + resized(bend[0], size)).astype(np.float32)
-    y = (canvas.y * narrowing + resized(bend[1], size)).astype(np.float32)
-    return warped(canvas.pixels, x, y)
 
 
 # ---- tumors, each where its kind grows
