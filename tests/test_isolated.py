@@ -2,7 +2,6 @@
 
 import os
 import queue
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -132,22 +131,6 @@ def test_what_was_read_before_a_process_died_is_kept(own_readers, slices, tmp_pa
     assert [entry.reason for entry in others] == [isolated.DEADLY, isolated.TOO_MANY]
 
 
-def test_the_dead_are_buried(faulty_readers, slices, tmp_path):
-    isolated.read_all(slices[0][:1])
-    (reader,) = faulty_readers()
-    assert not is_gone(reader.pid)
-    isolated.read_all([fault(tmp_path, "abort")])
-    assert is_gone(reader.pid)
-
-
-def test_a_reader_that_died_asleep_is_replaced(own_readers, slices):
-    isolated.read_all(slices[0][:1])
-    (reader,) = own_readers()
-    os.kill(reader.pid, signal.SIGTERM)
-    reader._process.wait()
-    assert isolated.read_all(slices[0][:1])[0].name == slices[0][0].name
-
-
 def test_a_reader_serves_many_requests_and_is_replaced_in_time(own_readers, slices, monkeypatch):
     monkeypatch.setattr(isolated, "MAX_REQUESTS", 3)
     used = []
@@ -171,12 +154,6 @@ def test_requests_at_once_get_their_own_files(faulty_readers, slices, tmp_path):
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(ask, range(18))) == 18 + 2
     assert len(faulty_readers()) <= isolated.PROCESSES
-
-
-def test_each_file_is_announced_before_it_is_read(slices):
-    begun = []
-    isolated.read_all(slices[0], begin=begun.append)
-    assert sorted(set(begun)) == [0, 1, 2]
 
 
 def test_a_caller_that_gives_up_does_not_leave_its_answer_to_the_next(own_readers, slices):

@@ -93,11 +93,6 @@ def test_thick_slices_are_shown_in_the_plane_they_were_recorded_in():
         assert len(scan.slices) == head_volume().shape[thick]
 
 
-def test_pixels_become_square():
-    scan = scans.read(nifti(head_volume((40, 60, 44)), steps=(2, 1, 8)))
-    assert scan.slices[0].shape == (60, 80) and scan.spacing == (8, 1)
-
-
 def test_of_several_volumes_the_first_is_read_and_the_others_forbid_acceptance():
     volumes = np.stack([head_volume(seed=seed) for seed in range(3)], axis=-1)
     scan = scans.read(nifti(volumes))
@@ -147,39 +142,15 @@ def test_a_mask_is_refused_as_one_whatever_its_type(dtype, n_labels):
     assert "mask" in refusal(content)
 
 
-@pytest.mark.parametrize("n_colors", [3, 4])
-def test_an_array_of_colors_is_one_picture(n_colors):
-    color = np.random.default_rng(0).integers(0, 256, (48, 64, n_colors)).astype(np.uint8)
-    color[..., 3:] = 255
-    scan = scans.read(nib.Nifti1Image(color, np.eye(4)).to_bytes())
-    (picture,) = scan.slices
-    gray = color[..., :3] @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(picture, (gray - gray.min()) / np.ptp(gray) * 65535, atol=2)
-
-
-def test_gray_colors_are_one_picture_and_three_slices_are_three():
+def test_an_array_of_colors_is_refused_and_three_or_four_slices_are_read():
     gray = np.random.default_rng(0).integers(0, 256, (48, 64, 1)).astype(np.uint8)
-    assert len(scans.read(nifti(np.repeat(gray, 3, axis=2), steps=(1, 1, 5))).slices) == 1
+    assert "color picture" in refusal(nifti(np.repeat(gray, 3, axis=2), steps=(1, 1, 5)))
+    color = np.random.default_rng(0).integers(0, 256, (48, 64, 4)).astype(np.uint8)
+    color[..., 3] = 255
+    for channels in (3, 4):
+        assert "color picture" in refusal(nib.Nifti1Image(color[..., :channels], np.eye(4)).to_bytes())
     assert len(scans.read(nifti(head_volume((48, 64, 3)), steps=(1, 1, 5))).slices) == 3
-
-
-def test_four_slices_are_no_picture_though_two_are_blank_or_nothing_says_where_they_lie():
-    volume = head_volume((48, 64, 4))
-    assert len(scans.read(nib.Nifti1Image(volume, np.eye(4)).to_bytes()).slices) == 4
-    volume[..., :2] = 0
-    assert len(scans.read(nifti(volume, steps=(1, 1, 5))).slices) == 4
-
-
-def test_the_other_volumes_of_a_picture_are_counted():
-    color = np.random.default_rng(0).integers(0, 256, (64, 48, 3, 5)).astype(np.uint8)
-    scan = scans.read(nib.Nifti1Image(color, np.eye(4)).to_bytes())
-    assert len(scan.slices) == 1 and [omission.count for omission in scan.omitted] == [4] and scan.doubts
-
-
-def test_a_size_of_zero_beyond_the_last_dimension_is_one():
-    content = bytearray(nifti(head_volume()))
-    struct.pack_into("<8h", content, 40, 4, 40, 36, 44, 0, 1, 1, 1)
-    assert_shows(scans.read(bytes(content)), head_volume())
+    assert len(scans.read(nib.Nifti1Image(head_volume((48, 64, 4)), np.eye(4)).to_bytes()).slices) == 4
 
 
 def test_a_unit_that_cannot_be_costs_the_distances_and_nothing_else():

@@ -14,7 +14,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from model import scans
 from model.scans import limits
-from model.scans.dicom.files import DAMAGED
+from model.scans.dicom.tags import DAMAGED
 from model.scans.grays import WHITE
 from model.scans.reading import Death, read_each
 from tests.dicom_files import (
@@ -128,13 +128,6 @@ def code_streams():
     return content, list(generate_frames(dcmread(BytesIO(content)).PixelData, number_of_frames=len(SLICES)))
 
 
-@pytest.mark.parametrize("has_table", [True, False])
-def test_a_frame_in_several_fragments_is_one(has_table):
-    content, frames = code_streams()
-    data = encapsulate(frames, fragments_per_frame=3, has_bot=has_table)
-    assert_shows(scans.read(retagged(content, PixelData=data, NumberOfFrames=None)), SLICES)
-
-
 def test_frames_that_are_promised_and_not_there_are_counted():
     scan = scans.read(enhanced(np.stack(SLICES[:4]), [0, 2, 4, 6, 8, 10], NumberOfFrames=4, **WINDOW))
     assert_shows(scan, SLICES[:4])
@@ -186,13 +179,6 @@ def test_what_cannot_be_decoded_is_missing_from_its_own_stack(how):
     whole, part = found.values()
     assert_both([whole, part], others=OTHERS[:-1])
     assert not whole.doubts and counts(part) == [1] and part.doubts
-
-
-def test_a_stack_of_which_nothing_can_be_decoded_keeps_its_row():
-    contents = [*made(SLICES, EchoTime=10), dicom(OTHERS[0], EchoTime=90, **WINDOW)]
-    scan, refused = read_files(contents, shuffled=False, deaths={(0, 7): KILLED})
-    assert_shows(scan, SLICES)
-    assert refused.reason == KILLED.reason
 
 
 @pytest.mark.parametrize("how", ["header", "zeros", "death"])
@@ -253,12 +239,6 @@ def test_files_without_a_common_uid_that_differ_are_two(difference):
     sizes = [len(scan.slices) for scan in found]
     assert sum(sizes) == 12 and max(sizes) == 6
     assert_shows(max(found, key=lambda scan: (len(scan.slices), scan.slices[0].shape == (48, 64))), SLICES)
-
-
-def test_two_series_are_two_scans_in_the_order_of_their_first_files(tmp_path):
-    first, second = (made(SLICES[:n], SeriesInstanceUID=f"1.2.{n}") for n in (2, 3))
-    found = scans.read_all([second[0], first[0], *second[1:], *first[1:]], ["a"] * 5)
-    assert [len(scan.slices) for scan in found] == [3, 2]
 
 
 # where slices lie
@@ -330,38 +310,6 @@ def test_positions_that_differ_by_rounding_are_one_place(errors):
     assert_both(read_files(made(SLICES, EchoTime=10) + late, shuffled=False))
 
 
-@pytest.mark.parametrize("odd", [{"ImageOrientationPatient": [0.95, 0, 0, 0, 1.05, 0]}, {"PixelSpacing": [-1, 1]}])
-def test_directions_and_sizes_that_are_a_little_wrong_are_all_alike(odd):
-    (scan,) = read_files(made(SLICES, **odd))
-    assert_shows(scan, SLICES)
-
-
-def test_two_stations_beside_each_other_are_two_stacks():
-    far = made(OTHERS, of_each=lambda i: {"ImagePositionPatient": [0, 250, 2 * i]})
-    found = sorted(read_files(made(SLICES) + far), key=lambda scan: abs(int(scan.slices[0][0, 0]) - near_first))
-    assert_both(found)
-    assert all(scan.spacing == (2, 1) and not scan.doubts for scan in found)
-
-
-near_first = SLICES[0][0, 0] / 4095 * WHITE
-
-
-def test_a_sheared_stack_is_one():
-    (scan,) = read_files(made(SLICES, of_each=lambda i: {"ImagePositionPatient": [0, 1.5 * i, 4 * i]}))
-    assert_shows(scan, SLICES)
-
-
-def test_slice_locations_do_not_overrule_positions():
-    contents = [
-        one
-        for slices, aside, echo in ((SLICES, 0, 10), (OTHERS, 0.05, 90))
-        for one in made(slices, EchoTime=echo, of_each=lambda i, aside=aside: {"SliceLocation": 2 * i + aside})
-    ]
-    first, second = read_files(contents)
-    assert_both([first, second])
-    assert not first.notes and first.spacing == (2, 1)
-
-
 @pytest.mark.parametrize("tag", ["InstanceNumber", "SliceLocation"])
 @pytest.mark.parametrize("position", [None, [0, 0, 0]])
 def test_without_positions_of_their_own_slices_are_ordered_by_what_there_is(tag, position):
@@ -370,12 +318,6 @@ def test_without_positions_of_their_own_slices_are_ordered_by_what_there_is(tag,
     assert_shows(scan, SLICES)
     assert scan.spacing is None and not scan.is_volume and len(scan.notes) == 1 and not scan.doubts
     assert ("slice location" if tag == "SliceLocation" else "order of their numbers") in scan.notes[0]
-
-
-def test_a_slice_without_a_position_lies_where_its_number_puts_it():
-    (scan,) = read_files(made(SLICES, of_each=lambda i: {"ImagePositionPatient": None} if i == 2 else {}))
-    assert_shows(scan, SLICES)
-    assert scan.spacing == pytest.approx((2, 1)) and "numbers put them" in scan.notes[0]
 
 
 def test_a_gap_keeps_other_planes_from_being_cut():
@@ -430,18 +372,6 @@ def test_echoes_are_never_mixed_whatever_is_known_of_their_places(position):
     assert_both(read_files(contents))
 
 
-def test_slices_that_lack_a_setting_which_all_others_share_are_no_other_picture():
-    (scan,) = read_files(made(SLICES, of_each=lambda i: {} if i in (2, 3) else {"EchoTime": 10}))
-    assert_shows(scan, SLICES)
-
-
-def test_one_copy_does_not_cut_an_interleaved_series_in_halves():
-    contents = made(SLICES, of_each=lambda i: {"AcquisitionNumber": 1 + i % 2})
-    found = read_files([*contents, dicom(OTHERS[0], **at(2, AcquisitionNumber=2, InstanceNumber=9))])
-    assert sorted(len(scan.slices) for scan in found) == [1, 6]
-    assert_shows(max(found, key=lambda scan: len(scan.slices)), SLICES)
-
-
 def test_more_pictures_than_are_answered_are_counted():
     contents = [
         one
@@ -488,11 +418,6 @@ def test_a_series_of_phase_images_alone_is_refused():
     assert "shows no anatomy" in refused.reason and "phase" in refused.reason
 
 
-def test_a_series_of_another_kind_is_refused_once():
-    (entry,) = read_files(made(SLICES, Modality="CT"), shuffled=False)
-    assert entry.name == "series.zip" and "modality CT" in entry.reason
-
-
 # one file with many slices
 
 
@@ -532,18 +457,6 @@ def test_an_enhanced_image_says_of_each_frame_what_it_is():
     scan = scans.read(enhanced(np.stack(SLICES + OTHERS), [0] * 12, PerFrameFunctionalGroupsSequence=each))
     assert_shows(scan, SLICES)
     assert "phase images" in scan.notes[0]
-
-
-def test_frames_at_one_position_are_repetitions():
-    scan = scans.read(enhanced(np.stack([*SLICES, *SLICES[::-1]]), [0, 2, 4, 6, 8, 10] * 2, **WINDOW))
-    assert_shows(scan, SLICES)
-
-
-@pytest.mark.parametrize("syntax", ["explicit", "deflated", "RLE", "JPEG-LS"])
-def test_frames_without_positions_come_as_stored(syntax):
-    scan = scans.read(dicom(np.stack(SLICES), syntax, **WINDOW))
-    assert_shows(scan, SLICES)
-    assert scan.plane == "axial" and scan.spacing is None
 
 
 # values that are odd, or no gray
@@ -589,17 +502,6 @@ def test_decimal_commas_are_read():
     (expected,), (found,) = read_files(plain), read_files(commas)
     np.testing.assert_array_equal(np.stack(found.slices), np.stack(expected.slices))
     assert (found.spacing, found.plane, found.notes) == (expected.spacing, expected.plane, ())
-
-
-@pytest.mark.parametrize("named", ["JPEG Baseline", "JPEG 2000", "RLE", "JPEG-LS"])
-def test_plain_pixels_are_read_whatever_compression_is_named(named):
-    uid = dcmread(BytesIO(dicom((SLICES[0] >> 4).astype(np.uint8), named))).file_meta.TransferSyntaxUID
-    content, old = dicom(SLICES[0], **WINDOW), b"1.2.840.10008.1.2.1\0"
-    new = uid.encode() + b"\0" * (len(uid) % 2)
-    start = content.index(old)
-    head = bytearray(content[: start - 2] + len(new).to_bytes(2, "little") + new)
-    head[140:144] = (int.from_bytes(head[140:144], "little") + len(new) - len(old)).to_bytes(4, "little")
-    assert_shows(scans.read(bytes(head) + content[start + len(old) :]), SLICES[:1])
 
 
 @pytest.mark.parametrize("syntax", ["JPEG 2000", "JPEG Lossless", "JPEG-LS", "RLE"])
@@ -661,13 +563,6 @@ def test_a_damaged_entry_of_a_zip_costs_its_slice():
     assert_shows(scan, [*SLICES[:2], *SLICES[3:]])
     assert damaged.name == "a.zip: IM2"
     assert scan.doubts[0].startswith("1 slice was left out. Files beside it are damaged")
-
-
-def test_one_bad_file_costs_one_entry():
-    bad, scan, empty = scans.read_all([SLICES[0].tobytes(), *made(SLICES), b""], [f"file {i}" for i in range(8)])
-    assert bad.name == "file 0" and bad.reason.startswith("This is no image")
-    assert_shows(scan, SLICES)
-    assert empty.name == "file 7" and "empty" in empty.reason
 
 
 def test_what_is_read_at_once_is_limited(monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import geometry, limits
 from .geometry import plausible, resized, square_shape
-from .grays import LUMINANCE, gray_range, is_special, outside_of, sample_of, to_16_bit
+from .grays import gray_range, is_special, outside_of, sample_of, to_16_bit
 from .scan import Omission, Scan, UnreadableScan
 from .sources import Source
 
@@ -44,7 +44,7 @@ LABELS = "This volume is a map of labels, like a mask of outlines. Upload the sc
 AS_STORED = "The file does not say how the volume lies in the patient; its sides may be swapped."
 WRONG_UNIT = "The file gives the size of its voxels in {unit}, which cannot be: other planes are not cut."
 OTHER_VOLUMES = "The file holds {volumes:,} volumes; the first is read. Save the others as files of their own."
-COLOR = "The volume has the shape of a color picture, and is read as one."
+COLOR = "The volume has the shape of a color picture. Upload the picture itself, as PNG or JPEG."
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,6 @@ class Header:
     steps: tuple[float, float, float] | None
     unit: str
     volumes: int
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether the file says where the volume lies, and more than a library writes that knows nothing of it."""
-        return self.directions is not None and not np.allclose(np.abs(self.directions), np.eye(3)[::-1])
 
     def steps_in(self, axes: geometry.Axes, plane: str) -> tuple[float, float, float] | None:
         """mm from slice to slice, row to row, column to column."""
@@ -167,16 +162,13 @@ def _rotation(b: float, c: float, d: float) -> np.ndarray:
 def read_volume(source: Source, header: Header) -> Scan:
     """Slices of the first volume, as uint16: in the plane that was recorded, or axial where all steps are alike.
 
-    Raises: UnreadableScan if values are missing, or the volume is a mask, or so flat that no plane makes a slice.
+    Raises: UnreadableScan if values are missing, or the volume is a mask, a color picture, or too flat for any plane.
     """
-    may_be_picture = header.shape[0] in COLORS and not header.is_placed
-    plane, axes = ("", ()) if may_be_picture else _best_plane(header)
+    plane, axes = _best_plane(header)
     with source.open() as file:
         stored = _stored(file, header)
-    if header.shape[0] in COLORS and _is_picture(stored, header):
-        return _picture(stored, header, source.name)
-    if may_be_picture:
-        plane, axes = _best_plane(header)
+    if _is_picture(stored, header):
+        raise UnreadableScan(COLOR)
     sample = sample_of(stored)
     sample = sample[np.isfinite(sample)]
     if len(np.unique(sample)) < FEWEST_VALUES:
@@ -207,21 +199,14 @@ def read_volume(source: Source, header: Header) -> Scan:
 
 
 def _is_picture(stored: np.ndarray, header: Header) -> bool:
-    """Whether an array (colors, rows, columns) is one: its colors are all gray, or it was saved without a place.
+    """Whether an array is (colors, rows, columns): its colors are all gray, or it was saved without a place.
 
     The fourth color, how opaque the picture is, is the same nearly everywhere.
     """
-    is_gray = stored[0].min() < stored[0].max() and np.array_equal(stored[0], stored[1])
-    is_opaque = len(stored) == 3 or (stored[3] == np.median(stored[3])).mean() > OPAQUE
-    return bool(is_opaque and (is_gray or not header.is_placed))
-
-
-def _picture(stored: np.ndarray, header: Header, name: str) -> Scan:
-    """An array (height, width, colors) that was saved as a volume: one slice."""
-    limits.check_shape(*stored.shape[:0:-1])
-    gray = np.nan_to_num(header.rescaled(stored[:3])).transpose(2, 1, 0) @ LUMINANCE
-    slices = [to_16_bit(gray, float(gray.min()), float(gray.max()))]
-    return Scan(slices, name, kind="NIfTI", assumptions=(COLOR,), omitted=header.omitted(1))
+    if len(stored) not in COLORS or (len(stored) == 4 and (stored[3] == np.median(stored[3])).mean() < OPAQUE):
+        return False
+    is_placed = header.directions is not None and not np.allclose(np.abs(header.directions), np.eye(3)[::-1])
+    return not is_placed or (stored[0].min() < stored[0].max() and np.array_equal(stored[0], stored[1]))
 
 
 def _is_labels(stored: np.ndarray, sample: np.ndarray) -> bool:

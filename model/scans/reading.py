@@ -255,7 +255,7 @@ class Upload:
 
         Args: `omitted`, from which series is not known.
         """
-        from .dicom import NO_IMAGE, series_of, stacks_of
+        from .dicom import DIRECTORY, NO_IMAGE, series_of, stacks_of
 
         series = series_of(self.instances)
         readable = [files for files in series if any(not instance.refusal for instance in files)]
@@ -268,7 +268,7 @@ class Upload:
                     raise UnreadableScan(files[0].refusal)
                 stacks = stacks_of(files)
             except UnreadableScan as error:
-                if not files[0].is_directory:
+                if files[0].refusal != DIRECTORY:
                     self.entries[*place, 0] = Unreadable(name, str(error))
                 continue
             count = lost[self._group(place)]  # they may be of any series that came with them

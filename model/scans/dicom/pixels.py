@@ -32,8 +32,7 @@ from ...marks import has_color
 from .. import limits
 from ..grays import LUMINANCE
 from ..scan import UnreadableScan
-from .files import DAMAGED, open_data_set, pydicom_refusals
-from .tags import NO_IMAGE, Instance, number
+from .tags import DAMAGED, NO_IMAGE, Instance, number, open_data_set, pydicom_refusals
 
 COMPRESSED = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, RLELossless}
 PHOTOMETRIC = {
