@@ -1,17 +1,16 @@
 """Files that bite: each is read or refused with a sentence that helps, by a process that survives it."""
 
-import json
 import random
 
 import numpy as np
 import pytest
 
 from model import scans
-from model.scans import Scan, isolated
+from model.scans import Scan, Unreadable, isolated
 from tests.dicom_files import dicom, zipped
 from tests.load.clients import Reply
-from tests.regressions.answers import assert_proper, settle, was_read
-from tests.regressions.hostile import FAMILIES, GOOD, KINDS, NAMES, Upload, at_its_limit, flipped, patched, valid
+from tests.regressions.answers import OF_THE_GUARD, assert_proper, settle, was_read
+from tests.regressions.hostile import FAMILIES, KINDS, NAMES, at_its_limit, flipped, patched, valid
 from tests.regressions.valid import VALID, drawn, picture
 from tests.siege import outcome
 
@@ -32,7 +31,7 @@ def test_hostile_files_in_one_upload_cost_a_row_each(shared_data):
     names = [f"{number} {file.name}" for number, file in enumerate(files)]
     entries = isolated.read_all(files, names)
     assert [entry.name for entry in entries] == names
-    for entry in entries:
+    for entry in (*entries, *(Unreadable("IM0001", sentence) for sentence in OF_THE_GUARD)):
         assert_proper(entry)
 
 
@@ -83,24 +82,6 @@ def test_the_service_stands_a_sample_of_the_siege(api, family):
         answer = api.post("/predict", content=upload.body, headers=kind)
         came = outcome(family, upload, Reply(answer.status_code, 0, 0, answer.content))
         assert not came.harm and not came.has_trace, (upload.what, came.harm, answer.text)
-
-
-@pytest.mark.parametrize(
-    "status, answer, harm",
-    [
-        (0, "", "no answer"),
-        (500, {"detail": "Something went wrong."}, "status 500"),
-        (503, {"detail": "Too busy."}, ""),
-        (422, {"detail": "x", "files": [{"file": "a", "reason": isolated.DEADLY}]}, isolated.DEADLY),
-        (200, [{"file": "a", "status": "failed", "reason": ""}], "status 200"),
-        (200, [{"file": GOOD, "status": "unreadable", "reason": ""}], "a good file was refused beside bad ones"),
-        (200, [{"file": GOOD, "status": "doubtful", "reason": ""}], ""),
-    ],
-)
-def test_the_siege_counts_what_is_harm(status, answer, harm):
-    upload = Upload("", b"", has_good=harm != "status 200" and status == 200)
-    came = outcome("", upload, Reply(status, 0, 0, json.dumps(answer).encode() if answer else b""))
-    assert (came.harm, came.has_trace) == (harm, False)
 
 
 # names

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,14 @@ def test_what_was_read_before_a_process_died_is_kept(own_readers, slices, tmp_pa
     first, *others = isolated.read_all(files)
     np.testing.assert_array_equal(first.slices[0], slices[1][0])
     assert [entry.reason for entry in others] == [isolated.DEADLY, isolated.TOO_MANY]
+
+
+def test_a_reader_that_died_asleep_is_replaced(own_readers, slices):
+    isolated.read_all(slices[0][:1])
+    (reader,) = own_readers()
+    os.kill(reader.pid, signal.SIGTERM)
+    reader._process.wait()
+    assert isolated.read_all(slices[0][:1])[0].name == slices[0][0].name
 
 
 def test_a_reader_serves_many_requests_and_is_replaced_in_time(own_readers, slices, monkeypatch):

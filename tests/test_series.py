@@ -128,6 +128,13 @@ def code_streams():
     return content, list(generate_frames(dcmread(BytesIO(content)).PixelData, number_of_frames=len(SLICES)))
 
 
+@pytest.mark.parametrize("has_table", [True, False])
+def test_a_frame_in_several_fragments_is_one(has_table):
+    content, frames = code_streams()
+    data = encapsulate(frames, fragments_per_frame=3, has_bot=has_table)
+    assert_shows(scans.read(retagged(content, PixelData=data, NumberOfFrames=None)), SLICES)
+
+
 def test_frames_that_are_promised_and_not_there_are_counted():
     scan = scans.read(enhanced(np.stack(SLICES[:4]), [0, 2, 4, 6, 8, 10], NumberOfFrames=4, **WINDOW))
     assert_shows(scan, SLICES[:4])
@@ -179,6 +186,13 @@ def test_what_cannot_be_decoded_is_missing_from_its_own_stack(how):
     whole, part = found.values()
     assert_both([whole, part], others=OTHERS[:-1])
     assert not whole.doubts and counts(part) == [1] and part.doubts
+
+
+def test_a_stack_of_which_nothing_can_be_decoded_keeps_its_row():
+    contents = [*made(SLICES, EchoTime=10), dicom(OTHERS[0], EchoTime=90, **WINDOW)]
+    scan, refused = read_files(contents, shuffled=False, deaths={(0, 7): KILLED})
+    assert_shows(scan, SLICES)
+    assert refused.reason == KILLED.reason
 
 
 @pytest.mark.parametrize("how", ["header", "zeros", "death"])
@@ -370,6 +384,18 @@ def test_echoes_are_never_mixed_whatever_is_known_of_their_places(position):
             tags = {"EchoTime": 10 + 80 * echo, "InstanceNumber": 6 * echo + i + 1, "ImagePositionPatient": place}
             contents.append(dicom(one, AcquisitionNumber=i if "known" in position else None, **tags, **WINDOW))
     assert_both(read_files(contents))
+
+
+def test_slices_that_lack_a_setting_which_all_others_share_are_no_other_picture():
+    (scan,) = read_files(made(SLICES, of_each=lambda i: {} if i in (2, 3) else {"EchoTime": 10}))
+    assert_shows(scan, SLICES)
+
+
+def test_one_copy_does_not_cut_an_interleaved_series_in_halves():
+    contents = made(SLICES, of_each=lambda i: {"AcquisitionNumber": 1 + i % 2})
+    found = read_files([*contents, dicom(OTHERS[0], **at(2, AcquisitionNumber=2, InstanceNumber=9))])
+    assert sorted(len(scan.slices) for scan in found) == [1, 6]
+    assert_shows(max(found, key=lambda scan: len(scan.slices)), SLICES)
 
 
 def test_more_pictures_than_are_answered_are_counted():

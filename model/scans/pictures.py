@@ -183,9 +183,6 @@ def _gray(image: Image.Image, kind: str) -> np.ndarray:
         pixels = np.ascontiguousarray(upright if deep else _luminance(upright))
     if deep:
         pixels = pixels.astype(np.uint16 if image.mode.startswith("I;16") else np.float32)  # big-endian becomes native
-        hidden = image.info.get("transparency")  # PNG's one transparent gray
-        if isinstance(hidden, int):
-            pixels[pixels == hidden] = 0
         if white_is_zero:  # Pillow inverts such pages at 8 bit only
             pixels = np.invert(pixels) if pixels.dtype == np.uint16 else -pixels
         if pixels.dtype == np.float32:

@@ -147,7 +147,7 @@ def _real_values(stored: np.ndarray, frame: Frame) -> np.ndarray:
     """float32: what the scanner measured, by the modality's table or by slope and intercept."""
     if table := _table(item(frame.instance.header, "ModalityLUTSequence")):
         return table.look_up(stored)
-    slope, intercept = frame.rescale
+    slope, intercept = frame.number("RescaleSlope") or 1.0, frame.number("RescaleIntercept") or 0.0
     return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 

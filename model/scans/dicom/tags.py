@@ -329,12 +329,6 @@ class Frame:
         return found if found and plausible(*found) else None
 
     @cached_property
-    def rescale(self) -> tuple[float, float]:
-        """Slope and intercept of stored -> real value."""
-        slope = number(self._of("RescaleSlope"), "RescaleSlope") or 1.0
-        return slope, number(self._of("RescaleIntercept"), "RescaleIntercept") or 0.0
-
-    @cached_property
     def window(self) -> Dataset:
         """The data set that holds center and width, if there are any."""
         return self._of("WindowCenter")
