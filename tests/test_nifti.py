@@ -57,13 +57,6 @@ def test_both_versions_are_read_packed_or_not(kind, packed):
     assert_shows(scans.read(nifti(head_volume(), kind=kind, packed=packed)), head_volume())
 
 
-@pytest.mark.parametrize("only", ["sform", "qform"])
-@pytest.mark.parametrize("codes", CODES)
-def test_either_form_places_the_volume(only, codes):
-    other = {"sform": "qform_code", "qform": "sform_code"}[only]
-    assert_shows(scans.read(nifti(head_volume(), codes=codes, **{other: 0})), head_volume())
-
-
 def test_the_place_is_the_one_that_nibabel_computes():
     """Of an oblique volume whose voxels have three different sizes, by quaternion."""
     angle = 0.2

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from training import train
-from training.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data.phantoms import write_phantom_dataset
 from training.settings import Settings
 
@@ -102,14 +102,6 @@ def test_a_file_is_whole_whenever_its_writer_is_killed(tmp_path):
         os.waitpid(child, 0)
         state = load_checkpoint(file)
         assert torch.equal(state["number"], state["again"])
-
-
-def test_what_could_not_be_written_leaves_no_half_file(tmp_path):
-    (tmp_path / "facts.json").write_text("old")
-    (tmp_path / "facts.part").mkdir()  # nothing can be opened there
-    with pytest.raises(OSError, match="What was saved before is whole"):
-        write_whole(b"new", tmp_path / "facts.json")
-    assert (tmp_path / "facts.json").read_text() == "old"
 
 
 @pytest.mark.parametrize(

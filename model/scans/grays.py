@@ -41,12 +41,6 @@ def is_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
     return special
 
 
-def without_special(values: np.ndarray) -> np.ndarray:
-    """`values` (float32, any shape) with the darkest gray, or else 0, where one is not finite."""
-    finite = np.isfinite(values)
-    return np.where(finite, values, values.min(where=finite, initial=np.inf) if finite.any() else 0)
-
-
 def outside_of(slices: Sequence[np.ndarray], sample: np.ndarray) -> tuple[float, ...]:
     """The one value around a head that is brighter than parts of it, as where a mask was applied to z-scores; or ().
 

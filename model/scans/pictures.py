@@ -14,7 +14,6 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..marks import has_color
 from . import limits
-from .grays import without_special
 from .scan import Omission, Scan, UnreadableScan
 from .sources import Source
 
@@ -186,7 +185,8 @@ def _gray(image: Image.Image, kind: str) -> np.ndarray:
         if white_is_zero:  # Pillow inverts such pages at 8 bit only
             pixels = np.invert(pixels) if pixels.dtype == np.uint16 else -pixels
         if pixels.dtype == np.float32:
-            pixels = without_special(pixels)
+            finite = np.isfinite(pixels)
+            pixels = np.where(finite, pixels, pixels.min(where=finite, initial=np.inf) if finite.any() else 0)
     elif cut_to_8_bit and pixels.max() < FEWEST_LEVELS:
         raise UnreadableScan(TOO_FEW_LEVELS)
     return pixels
