@@ -31,6 +31,7 @@ AS_NIFTI = "Write the volume as NIfTI ({}) and upload that."
 WITH_MRI_CONVERT = "Convert it to NIfTI (mri_convert in.mgz out.nii.gz) and upload that."
 WITH_SLICER = "Convert it to NIfTI (open it in 3D Slicer or ITK-SNAP and save it as .nii.gz) and upload that."
 AS_ONE_FILE = "Convert both files to one NIfTI file (mri_convert in.img out.nii.gz) and upload that."
+AS_DICOM = "Export it as DICOM files (.dcm) and upload those."
 AS_PNG = "Save it as PNG and upload that."
 
 # Scans and archives that are not read: what they begin with, what they are called, what to do.
@@ -53,6 +54,11 @@ NOT_READ = [
         "an AFNI header (HEAD)",
         AS_NIFTI.format("3dAFNItoNIFTI in+orig"),
     ),
+    (rb"# vtk DataFile|<VTKFile", "a VTK file", WITH_SLICER),
+    (rb"\s*--[^\r\n]{1,200}\r?\n(?i:content-)|(?i:content-type|mime-version):", "an answer of several parts", AS_DICOM),
+    (rb"\s*\[?\s*\{\s*\"[0-9A-Fa-f]{8}\"\s*:", "DICOM written as JSON", AS_DICOM),
+    (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(NativeDicomModel|file-format)", "DICOM written as XML", AS_DICOM),
+    (rb"P[1-6]\s+[#\d]|P7\n", "a Netpbm image", AS_PNG),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 image", EXPORT),
     (rb".{4}ftyp(avi[fs]|hei|hev|mif|msf)", "a HEIC or AVIF photo", AS_PNG),
     (rb".{4}ftyp|RIFF....AVI |\x1a\x45\xdf\xa3", "a video", EXPORT),
