@@ -16,12 +16,9 @@ from training.data.layouts import DataError
 from training.data.phantoms import write_phantom_dataset
 from training.evaluation.metrics import ratio
 from training.retrain import (
-    HARM_BELIEVED,
-    MIN_COMPARED,
     MIN_GROUPS,
     OWN,
     TITLES,
-    TOLERANCE,
     Side,
     compare,
     fine_tuning,
@@ -31,7 +28,6 @@ from training.retrain import (
     parse,
     prepare,
     read_own_images,
-    verdict,
 )
 
 PEOPLE = 12  # of each class
@@ -211,13 +207,6 @@ def test_what_is_lost_here_and_won_there_is_weighed_by_person_and_of_the_brier_s
     assert on_people([1] * 5 + [0] * 5, [0] * 5 + [1] * 2 + [0] * 3)["verdict"] == "fell"  # five lost, two won
     assert on_people([0] * 10, [1] * 10, "brier")["verdict"] == "fell"
     assert on_people([1] * 10, [0] * 10, "brier")["verdict"] == "held"
-
-
-def test_a_loss_must_be_beyond_the_tolerance_and_believed():
-    assert verdict(-2 * TOLERANCE, HARM_BELIEVED, 50) == "fell"
-    assert verdict(-2 * TOLERANCE, HARM_BELIEVED - 0.01, 50) == "held"
-    assert verdict(-TOLERANCE / 2, 1.0, 50) == "held"
-    assert verdict(0.0, 0.0, MIN_COMPARED - 1) == "too few groups"
 
 
 def test_a_metric_that_the_images_do_not_define_has_no_row():

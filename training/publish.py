@@ -21,7 +21,7 @@ from huggingface_hub.utils import validate_repo_id
 from model.artifact import CONFIG, FILES, TRAINED, read_config
 
 from .evaluation.card import PLOTS, WIDGET, card_of
-from .evaluation.recorded import EXAMPLES, OtherAnswers, compare, sha256
+from .evaluation.recorded import EXAMPLES, compare, sha256
 from .network import trained_in
 from .publishing import space
 from .publishing.push import PushFailed, Upload, asking, give_up_on_silence, push
@@ -37,7 +37,7 @@ WHOLE = "Take a folder as training.export wrote it"
 def check(folder: Path) -> list[str]:
     """What was found in order, and what could not be checked, in a sentence each.
 
-    Raises: OSError, `DamagedWeights`, `OtherAnswers`; ValueError if metrics.json does not belong to the weights.
+    Raises: OSError, `DamagedWeights`; ValueError if the weights are not what metrics.json was measured of.
     """
     config = read_config(folder)
     try:
@@ -60,12 +60,12 @@ def check(folder: Path) -> list[str]:
 
 
 def _checked_answers(folder: Path, recorded: dict, precision: str) -> str:
-    """Whether the weights answer as recorded. Raises: `OtherAnswers`."""
+    """Whether the weights answer as recorded. Raises: ValueError."""
     name, file = FILES[precision], folder / FILES[precision]
     if not file.exists():
         return f"{name} is not there, and is not published"
     if recorded.get(precision, {}).get("sha256") not in (None, sha256(file)):
-        raise OtherAnswers(f"{file} is not the file that was measured. {WHOLE}.")
+        raise ValueError(f"{file} is not the file that was measured. {WHOLE}.")
     if compared := compare(folder, recorded, precision):
         return f"{file.name} answers {compared} drawn examples as it did when it was measured"
     return f"{file.name} loads; its answers cannot be checked: none were recorded of the examples of today"

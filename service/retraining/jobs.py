@@ -92,7 +92,7 @@ class Job:
 
     @property
     def is_canceled(self) -> bool:
-        """Whether an end was asked for, now or before a restart."""
+        """Whether an end was asked for."""
         return (self.folder / "canceled").exists()
 
     @property
@@ -107,7 +107,7 @@ class Job:
         self.clean()
 
     def clean(self) -> None:
-        """Delete what held images, and the log unless the job has failed."""
+        """Delete what held images, and the log unless the job has failed. A second time does no harm."""
         for name in ("images", "run"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         if self.outcome["state"] != "failed":

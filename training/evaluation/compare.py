@@ -27,10 +27,11 @@ from model import NO_TUMOR
 from model.artifact import FILES
 from model.classifier import TumorClassifier
 
+from ..checkpoint import describe, versions
 from ..data.frames import DataError, Dataset, load_frames, read_dataset
 from ..data.layouts import LABELS
 from ..data.training_set import Splits, pool_splits, vendor_splits
-from ..hardware import best_device, describe, versions
+from ..distributed import best_device
 from ..losses import PARTIAL
 from ..network import TumorNet
 from .baselines import BASELINES, WHERE_TO_GET, answer, as_served, fill_from_imagenet, fit_baseline, load_squares
