@@ -38,7 +38,7 @@ def test_every_slice_of_a_file_is_answered_as_on_the_command_line(client, classi
 
 
 def test_without_a_file_the_client_is_asked_for_one(client):
-    with pytest.raises(AppError, match="Send one file"):
+    with pytest.raises(AppError, match="Send at least one file"):
         client.predict(None, api_name="/predict")
 
 
