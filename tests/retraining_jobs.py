@@ -30,7 +30,7 @@ def stopped_job(jobs, init="", id="20260101-000000-000", **outcome) -> Job:
     """A job in the state folder of `jobs` as an earlier server left it; `outcome`, as `Job.end` takes it."""
     job = Job(jobs.folder / id)
     (job.folder / "images").mkdir(parents=True)
-    facts = {"begun": "2026-01-01T00:00:00+00:00", "data": str(job.folder / "images"), "init": init, "original": None}
+    facts = {"begun": "2026-01-01T00:00:00+00:00", "init": init, "original": None}
     (job.folder / "job.json").write_text(json.dumps(facts))
     (job.folder / "images" / "patient.png").write_bytes(PNG)
     if outcome:

@@ -11,7 +11,7 @@ from training.data.phantoms import draw_phantom
 from training.losses import PARTIAL, class_loss, log_probability, position_loss, type_loss
 from training.network import STRIDE, TumorNet
 
-SIZE = 96
+SIZE = 64
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_small_network_learns_heads_by_heart_and_points_at_their_tumors():
     torch.manual_seed(0)
     net = TumorNet()
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    for _ in range(50):
+    for _ in range(35):
         output = net(images)
         loss = class_loss(output.logits, labels, 0.0) + position_loss(output.scores, labels, said)
         optimizer.zero_grad()

@@ -8,7 +8,7 @@ import pytest
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from model import CLASSES, report
+from model import report
 from tests.in_process import without_time
 from tests.server import ask
 
@@ -28,10 +28,6 @@ def test_one_endpoint_is_public(client):
 def test_every_slice_of_a_file_is_answered_as_on_the_command_line(client, classifier, volume):
     (entry,), (expected,) = ask(client, volume), report.entries(classifier, [volume])
     assert [made["slice"] for made in entry["slices"]] == [1, 2, 3]
-    for made in (entry, *entry["slices"]):
-        assert list(made["probabilities"]) == list(CLASSES)
-        assert sum(made["probabilities"].values()) == pytest.approx(1, abs=1e-6)
-        assert made["tumor_probability"] == pytest.approx(1 - made["probabilities"]["notumor"], abs=1e-6)
     for key in ("file", "sentence", "study"):
         assert entry[key] == expected[key]
     for made, awaited in zip(entry["slices"], expected["slices"], strict=True):
@@ -42,7 +38,7 @@ def test_every_slice_of_a_file_is_answered_as_on_the_command_line(client, classi
 
 
 def test_without_a_file_the_client_is_asked_for_one(client):
-    with pytest.raises(AppError, match="Send one file"):
+    with pytest.raises(AppError, match="Send at least one file"):
         client.predict(None, api_name="/predict")
 
 

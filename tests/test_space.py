@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import httpx
-import onnx
 import pytest
 import yaml
 from gradio_client import Client
@@ -18,7 +17,6 @@ from model.classifier import TumorClassifier
 from model.scans import read
 from page import examples
 from tests.server import REPOSITORY, START_SECONDS, ask, free_port
-from training import publish
 from training.publish import main
 from training.publishing import space
 from training.publishing.push import PushFailed
@@ -29,12 +27,6 @@ TOKEN = "an-administrator-s-token"
 
 def front_matter(text: str) -> dict:
     return yaml.safe_load(text.split("---\n")[1])
-
-
-@pytest.fixture(autouse=True)
-def without_float_graph(monkeypatch) -> None:
-    """The embedded weights are published without the float32 graph, which takes long to make and no Space needs."""
-    monkeypatch.setattr(publish, "float_graph", lambda net, size: onnx.ModelProto())
 
 
 @pytest.fixture

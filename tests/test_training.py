@@ -41,7 +41,7 @@ def phantoms(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp("published"), temperature=1.0)
+    return write_random_weights(tmp_path_factory.mktemp("published"), temperature=1.0, size=64)
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,6 @@ def test_a_started_run_is_never_overwritten(settings):
     assert (Path(settings.out) / "checkpoint.pt").read_bytes() == b"hours of work"
 
 
-def test_fine_tuning_starts_from_an_artifact(settings, start):
-    run = train.fit(dataclasses.replace(settings, init=str(start), learning_rate=1e-9, epochs=1))
-    begun = load_checkpoint(run / "best.pt")["score_wide.weight"]
-    torch.testing.assert_close(begun, trained_in(start)["score_wide.weight"], atol=1e-6, rtol=1e-5)
-
-
 @pytest.mark.parametrize("option", [{"folds": 3}, {"leave_out": "web"}, {"sources": "web"}])
 def test_an_artifact_never_comes_from_a_split_that_evaluation_does_not_know(settings, option):
     with pytest.raises(ValueError, match="cross_validate"):
@@ -160,12 +154,15 @@ def test_only_the_head_trains_until_the_body_is_unfrozen_and_random_weights_are_
         assert not torch.equal(second[name], fresh[name])
 
 
-def test_a_run_stops_early_and_keeps_its_best_weights(settings, capsys):
-    run = train.fit(dataclasses.replace(settings, patience=1, epochs=9, learning_rate=1e-9, unfreeze_at=1.0))
+def test_a_run_that_starts_from_an_artifact_stops_early_and_keeps_its_best_weights(settings, start, capsys):
+    still = {"patience": 1, "epochs": 9, "learning_rate": 1e-9, "unfreeze_at": 1.0}
+    run = train.fit(dataclasses.replace(settings, init=str(start), **still))
     lines = without_times(run)
     best = max(range(len(lines)), key=lambda k: score(lines[k]))
     assert len(lines) == best + 2 < 9 and "stopped early" in capsys.readouterr().out
     assert load_checkpoint(run / "checkpoint.pt")["progress"]["best_epoch"] == best + 1
+    begun = load_checkpoint(run / "best.pt")["score_wide.weight"]
+    torch.testing.assert_close(begun, trained_in(start)["score_wide.weight"], atol=1e-6, rtol=1e-5)
 
 
 def test_checkpoints_refuse_code(tmp_path):

@@ -38,13 +38,14 @@ from model.artifact import EMBEDDED, FILES
 from model.classifier import TumorClassifier
 from model.graph import PROBE, PROBE_DEPTH, with_unsigned_weights
 
+from .checkpoint import describe, versions
 from .contestants import Contestant
 from .data.frames import read_dataset
 from .data.phantoms import SOURCE, draw_phantom, write_phantom_dataset
 from .data.training_set import TrainingSet, load_training_set
+from .distributed import best_device, bf16_is_fast
 from .evaluation.card import section
 from .export.graph import INPUT, float_graph
-from .hardware import best_device, bf16_is_fast, describe, versions
 from .network import TumorNet, trained_in
 from .settings import Settings
 from .train import Learner, draw_batch

@@ -1,4 +1,4 @@
-"""The run folder: what a run was begun with, where it stands, and when it has to stop.
+"""The run folder: what a run was begun with, on what machine, where it stands, and when it has to stop.
 
 Each file is written whole or not at all, whenever the run is killed, and read without unpickling code.
 """
@@ -9,16 +9,18 @@ import json
 import math
 import os
 import pickle
+import platform
 import signal
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .data.frames import DataError, Dataset
-from .distributed import COUNT
-from .hardware import describe, git_commit, versions
+from .distributed import COUNT, cpu_field
 from .settings import FORMER, FREE_ON_RESUMING, STEERING, Settings
 
 CHECKPOINT, BEST, FACTS, HISTORY = "checkpoint.pt", "best.pt", "settings.json", "history.jsonl"
@@ -107,6 +109,32 @@ def write_facts(settings: Settings, dataset: Dataset, device: torch.device, epoc
         start |= {name: now[name] for name in changed if name in STEERING}
     facts["starts"].append(start)
     write_whole((json.dumps(facts, indent=2) + "\n").encode(), file)
+
+
+def describe(device: torch.device) -> dict:
+    """Name, cores and memory of the machine, for reports: JSON-ready."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    processor = cpu_field("model name") or platform.processor()
+    machine = {"processor": processor, "cores": os.cpu_count(), "memory_gib": round(memory)}
+    if device.type == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name(device)
+    return machine
+
+
+def versions() -> dict[str, str]:
+    """Of what the digits depend on."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def git_commit() -> str:
+    """Commit of the code that runs, with `+` where the tree has uncommitted changes; empty outside a repository."""
+    root = Path(__file__).parent
+    try:
+        commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=root, text=True, stderr=subprocess.DEVNULL)
+        dirty = subprocess.check_output(["git", "status", "--porcelain", "--", "*.py"], cwd=root.parent, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit.strip() + ("+" if dirty.strip() else "")
 
 
 def write_history(history: list[dict], out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a run: one by itself, or those that `torchrun` has started, each with its part of every batch.
+"""The device and the processes of a run: one by itself, or those of `torchrun`, each with its part of every batch.
 
 On GPUs BatchNorm sees the whole batch; on CPUs each process has statistics of its own, and the first one's are kept.
 Each draws its own augmentation. Without these two, several take the steps of one (tests/test_distributed.py: to 1e-4).
@@ -8,19 +8,37 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .hardware import best_device
-
 Made = TypeVar("Made")
 
 RANK, COUNT = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
 RANK_HERE, IS_FIRST = int(os.environ.get("LOCAL_RANK", 0)), RANK == 0  # of this machine; who writes and prints
 TIMEOUT = timedelta(minutes=30)  # for the slowest: the first one decodes the data while the others wait
+
+
+def cpu_field(name: str) -> str:
+    """Value of a field of the first core in Linux's /proc/cpuinfo; empty where there is none."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "")
+
+
+def best_device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """bf16 pays where matrix units speak it; on other processors it is emulated and twice as slow as float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool({"amx_bf16", "avx512_bf16"} & set(cpu_field("flags").split()))
 
 
 @contextmanager

@@ -6,31 +6,27 @@
     python -m training.publish --space ORG/PAGE --repo ORG/NAME       # the page, with published weights at their commit
 
 Before weights are pushed they are loaded from the folder as a user would load them, and their answers are compared with
-those that were recorded when they were measured; the float32 graph, which this repository does not hold, is made anew.
-Each push is one commit; where nothing is new there is none.
+those that were recorded when they were measured. Each push is one commit; where nothing is new there is none.
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
 
-import onnx
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from model.artifact import CONFIG, FILES, TRAINED, read_config, read_graph
+from model.artifact import CONFIG, FILES, TRAINED, read_config
 
 from .evaluation.card import PLOTS, WIDGET, card_of
-from .evaluation.recorded import EXAMPLES, OtherAnswers, compare, sha256
-from .export.graph import float_graph
-from .network import TumorNet, trained_in
+from .evaluation.recorded import EXAMPLES, compare, sha256
+from .network import trained_in
 from .publishing import space
-from .publishing.push import ERRORS, PushFailed, Upload, give_up_on_silence, push, why
+from .publishing.push import PushFailed, Upload, asking, give_up_on_silence, push
 
-METRICS, CARD, INT8, FP32 = "metrics.json", "README.md", FILES["int8"], FILES["fp32"]
+METRICS, CARD, INT8 = "metrics.json", "README.md", FILES["int8"]
 # For programs of others: what answers in a file of its own, and what transformers looks for
 PROGRAMS, PREPROCESSOR = ("inference.py", "modeling_brain_tumor.py"), "preprocessor_config.json"
 # What is ours to replace in the repository
@@ -38,32 +34,10 @@ PUBLISHED = (*FILES.values(), TRAINED, CONFIG, METRICS, CARD, *PLOTS, *PROGRAMS,
 WHOLE = "Take a folder as training.export wrote it"
 
 
-def remake_float_graph(folder: Path) -> None:
-    """Write the float32 graph that `folder` lacks, if this PyTorch exports the very file that was measured.
-
-    It is the trained network with what judges its features, which the int8 graph holds in float32, too. Raises:
-    `DamagedWeights`.
-    """
-    config, file = read_config(folder), folder / FP32
-    if file.exists():
-        return
-    net = TumorNet()
-    net.load_state_dict(trained_in(folder))
-    model = float_graph(net.eval(), config["size"])
-    int8 = onnx.load_from_string(read_graph(folder, "int8", config))
-    judges = {tensor.name: tensor for tensor in int8.graph.initializer if not tensor.name.startswith("net.")}
-    for tensor in model.graph.initializer:
-        if tensor.name in judges:
-            tensor.CopyFrom(judges[tensor.name])
-    content = model.SerializeToString(deterministic=True)
-    if hashlib.sha256(content).hexdigest() == config["sha256"][FP32]:
-        file.write_bytes(content)
-
-
 def check(folder: Path) -> list[str]:
     """What was found in order, and what could not be checked, in a sentence each.
 
-    Raises: OSError, `DamagedWeights`, `OtherAnswers`; ValueError if metrics.json does not belong to the weights.
+    Raises: OSError, `DamagedWeights`; ValueError if the weights are not what metrics.json was measured of.
     """
     config = read_config(folder)
     try:
@@ -86,12 +60,12 @@ def check(folder: Path) -> list[str]:
 
 
 def _checked_answers(folder: Path, recorded: dict, precision: str) -> str:
-    """Whether the weights answer as recorded. Raises: `OtherAnswers`."""
+    """Whether the weights answer as recorded. Raises: ValueError."""
     name, file = FILES[precision], folder / FILES[precision]
     if not file.exists():
-        return f"{name} is not there, and this PyTorch does not export it alike: it is not published"
+        return f"{name} is not there, and is not published"
     if recorded.get(precision, {}).get("sha256") not in (None, sha256(file)):
-        raise OtherAnswers(f"{file} is not the file that was measured. {WHOLE}.")
+        raise ValueError(f"{file} is not the file that was measured. {WHOLE}.")
     if compared := compare(folder, recorded, precision):
         return f"{file.name} answers {compared} drawn examples as it did when it was measured"
     return f"{file.name} loads; its answers cannot be checked: none were recorded of the examples of today"
@@ -119,7 +93,6 @@ def publish_weights(api: HfApi, run: Path, repo: str, **options) -> str | None:
     Raises: OSError, ValueError if they are not fit to be published; `PushFailed`.
     """
     folder = run if (run / CONFIG).exists() else run / "weights"
-    remake_float_graph(folder)
     for sentence in check(folder):
         print(sentence)
     return push(api, upload_of(folder, repo), **options)
@@ -137,16 +110,14 @@ def _need_repo_id(name: str) -> None:
     """Raises: ValueError if no repository can have this name."""
     try:
         validate_repo_id(name)
-    except HFValidationError as error:
-        raise ValueError(f"{name} is no repository's name. Write ORG/NAME: letters, digits, -, _ and dots.") from error
+    except HFValidationError:
+        name = ""
     if name.count("/") != 1:
-        raise ValueError(f"{name} names no owner. Write ORG/NAME.")
+        raise ValueError("That is no repository's name. Write ORG/NAME: letters, digits, -, _ and dots.")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.publish", description=__doc__.split("\n")[0], allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser("python -m training.publish", allow_abbrev=False)
     parser.add_argument("run", nargs="?", type=Path, help="a run folder, or a weights folder; none for a Space alone")
     parser.add_argument("--repo", default="", metavar="ORG/NAME", help="where the weights go, or come from")
     parser.add_argument("--space", default="", metavar="ORG/NAME", help="where the page goes; what else is there goes")
@@ -173,7 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.run:
             revision = publish_weights(api, options.run, options.repo, tag=options.tag, **how) or "main"
         elif options.repo:
-            revision = _latest(api, options.repo)
+            with asking(api, options.repo):
+                revision = api.model_info(options.repo).sha
         if options.space:
             publish_space(api, options.space, options.repo, revision, **how)
     except (OSError, ValueError, PushFailed) as error:
@@ -183,14 +155,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     return 0
-
-
-def _latest(api: HfApi, repo: str) -> str:
-    """The last commit of published weights. Raises: `PushFailed`."""
-    try:
-        return api.model_info(repo).sha
-    except ERRORS as error:
-        raise PushFailed(f"{why(error, repo, api.endpoint)} Nothing was sent.") from error
 
 
 if __name__ == "__main__":

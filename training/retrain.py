@@ -5,22 +5,19 @@
     python -m training.retrain ... --resume                                            # go on after a stop
 
 First the head alone is trained, then what `--frozen` leaves free; thresholds, calibration and refusal are fitted anew
-on held-out images. Own images may have any layout of training/data/layouts.py; images that look the same share a group,
-whatever groups were given. With the original data some of its images join: a network that sees only a few new images
-forgets what it knew of the others, and thresholds fitted to a few are loose.
+on held-out images. Own images are split by group, and those that look the same share one. With the original data some
+of its images join: a network that sees only a few new images forgets what it knew of the others.
 
-The regression check: the new weights and the ones they started from answer the same images as they would be served:
-own ones of groups that took no part, images that are no brain MRI and, if `--original` names the data that the start
-was trained on, its test split. The difference of each metric gets an interval over groups, from the same resamples for
-both. With few images such intervals are wide, and a rule that waits for one to lie wholly below zero would let almost
-every harm pass. So the burden of proof is turned around:
+The regression check: old and new weights answer the same images as served: own ones of groups that took no part, images
+that are no brain MRI and, with `--original`, its test split. Each metric's difference gets an interval over groups,
+from the same resamples for both. A rule that waits for it to lie wholly below zero would let almost every harm pass on
+few images, so the burden of proof is turned around:
 
-- A metric *fell* if it is lower by more than `TOLERANCE`, and in at least `HARM_BELIEVED` of the resamples it is lower:
-  for one patient who is answered worse (0.65 of the resamples, if there are ten) that is not yet so, for two it is.
+- A metric *fell* if it is lower by more than `TOLERANCE`, and in at least `HARM_BELIEVED` of the resamples it is lower.
 - It *held* if it did not fall, and rests on at least `MIN_COMPARED` groups. Else the set has too few groups.
 
-Weights got worse if any metric fell on any set. They may replace the old ones only if none did and each held on one set
-at least: what nobody measured may have been forgotten.
+New weights may replace the old ones only if no metric fell on any set and each held on one at least: what nobody
+measured may have been forgotten.
 
 The run folder gets what training.train writes, `data/` (links to the images), own_images.txt (what was left out, and
 why) and comparison.json. Exit code 0 if nothing got worse, 1 if something did, 2 if there was nothing to train on.
@@ -33,7 +30,6 @@ import math
 import os
 import shutil
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -51,7 +47,7 @@ from model.wording import many
 
 from .data import duplicates
 from .data.frames import Dataset, Frames, decoded, load_frames, read_dataset, split_by_group, without_copies
-from .data.layouts import DataError, Record, read_records
+from .data.layouts import DataError, Record
 from .data.phantoms import draw_other
 from .evaluation.card import card_of
 from .evaluation.evaluate import statuses
@@ -105,7 +101,7 @@ def retrain(
     """Fine-tune as `settings` say, on the images in `settings.data`; returns what comparison.json holds.
 
     Args: `original`, the data that the start was trained on; `steps` of the optimizer (default: STEPS); `on_stage` is
-        called with each stage as it begins. Settings that `settings.set_by` names are decided here.
+        called with each stage as it begins.
     Raises: DataError, OSError, ValueError with a sentence, most of them before anything is trained.
     """
     out, cache, steps = Path(settings.out), Path(settings.cache), steps or STEPS
@@ -117,10 +113,7 @@ def retrain(
     original_data = read_dataset(original).trainable() if original else None
     root = start.config.get("original_fingerprint", start.config.get("data_fingerprint", ""))
     if original_data and original_data.fingerprint() != root:
-        raise DataError(
-            f"{original} is not the data that {start.version} was trained on, so its test images may have been "
-            "training images. Name the original data, or none."
-        )
+        raise DataError(f"{original} is not the data that {start.version} was trained on. Name that, or none.")
     if not (data / "manifest.csv").exists():
         shutil.rmtree(data, ignore_errors=True)  # begun, but not finished
         prepare(read_own_images(Path(settings.data), settings.seed), original_data, data, settings.seed)
@@ -175,30 +168,19 @@ def _described(classifier: TumorClassifier) -> dict[str, str]:
 
 
 def read_own_images(root: Path, seed: int = 0) -> Dataset:
-    """The labeled images below `root` that can be read, with groups and splits.
+    """The labeled images below `root` that can be read, with groups, and split by these whatever split they came with.
 
-    A split that came with the images is kept unless it tears a group apart.
     Raises: DataError, a sentence, if they are too few, of one kind only, or cannot be used at all.
     """
     dataset = read_dataset(root, seed).trainable()
     records = _with_copies_in_one_group(dataset)
     _check_groups(records)
-    given = {record.id: record.split for record in read_records(root)[0]}
-    records = [replace(record, split=given[record.id]) for record in records]
-    if len({(record.group, record.split) for record in records}) > len({record.group for record in records}):
-        dataset.problems.append(
-            "The split that came with the images has the same person, or images that look the same, on both sides. "
-            "It was not kept: the images were split anew, by group."
-        )
-        records = [replace(record, split="") for record in records]
-    records = _with_splits(records, seed)
+    splits = split_by_group([r.label for r in records], [r.group for r in records], SHARES, seed)
+    records = [replace(record, split=split) for record, split in zip(records, splits, strict=True)]
     for split in SHARES:
         for kind in KINDS:
             if not any(record.split == split and _kind(record) == kind for record in records):
-                raise DataError(
-                    f"No image with {kind} is left for the split {split!r}. Add images, or leave the split to this "
-                    "program: take the column `split` or the folders Training and Testing away."
-                )
+                raise DataError(f"No image with {kind} is left for the split {split!r}. Add images of other people.")
     return Dataset(root, records, dataset.problems)
 
 
@@ -215,34 +197,20 @@ def _with_copies_in_one_group(dataset: Dataset) -> list[Record]:
     return [replace(record, group=records[k].group, source=OWN) for record, k in zip(records, first, strict=True)]
 
 
-def _with_splits(records: list[Record], seed: int) -> list[Record]:
-    """Deal whole groups to the splits that were not given, from what was given to training or to none."""
-    present = {record.split for record in records}
-    missing = {split: share for split, share in SHARES.items() if split not in present and split != "train"}
-    dealt = [i for i, record in enumerate(records) if record.split in ("", "train")]
-    labels, groups = [records[i].label for i in dealt], [records[i].group for i in dealt]
-    splits = split_by_group(labels, groups, {"train": 1 - sum(missing.values()), **missing}, seed)
-    new = dict(zip(dealt, splits, strict=True))
-    return [replace(record, split=new.get(i, record.split)) for i, record in enumerate(records)]
-
-
 def _check_groups(records: list[Record]) -> None:
     """Raises DataError if the images are of one kind only, or of too few groups of either."""
-    groups = defaultdict(list)  # of each image, by kind
-    for record in records:
-        groups[_kind(record)].append(record.group)
+    groups = {kind: [record.group for record in records if _kind(record) == kind] for kind in KINDS}
     for kind, other in (KINDS, KINDS[::-1]):
         if not groups[kind]:
             raise DataError(
                 f"All {len(records)} images are labeled {other}: a network that sees one kind only forgets the other. "
                 f"Add images with {kind}."
             )
-    for kind in KINDS:
-        count = len(set(groups[kind]))
-        if count < MIN_GROUPS:
+    for kind, of_kind in groups.items():
+        if (count := len(set(of_kind))) < MIN_GROUPS:
             raise DataError(
-                f"The {len(groups[kind])} images with {kind} are of {many(count, 'group')} (a person, or images that "
-                f"look the same); {MIN_GROUPS} are needed, so that some can be held out. Add images of other people."
+                f"The {len(of_kind)} images with {kind} are of {many(count, 'group')} (a person, or images that look "
+                f"the same); {MIN_GROUPS} are needed, so that some can be held out. Add images of other people."
             )
 
 
@@ -408,11 +376,9 @@ def judge(sets: dict[str, dict[str, dict]]) -> dict:
 
 
 def _loss(where: str, row: dict) -> str:
-    change = row["difference"]
-    return (
-        f"on the {where}, {row['title']}: {row['start']:.3f} before, {row['candidate']:.3f} now "
-        f"({change['value']:+.3f}, {change['low']:+.3f} to {change['high']:+.3f}, {row['groups']} groups)."
-    )
+    value, low, high = (row["difference"][name] for name in ("value", "low", "high"))
+    change = f"{value:+.3f}, {low:+.3f} to {high:+.3f}, {row['groups']} groups"
+    return f"on the {where}, {row['title']}: {row['start']:.3f} before, {row['candidate']:.3f} now ({change})."
 
 
 # ---- command line
@@ -420,9 +386,7 @@ def _loss(where: str, row: dict) -> str:
 
 def parse(arguments: list[str]) -> tuple[Settings, Path | None, int, bool]:
     """Command line -> the arguments of `retrain`. Unknown options end the program; raises ValueError."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.retrain", description=__doc__.split("\n")[0], allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser("python -m training.retrain", allow_abbrev=False)
     add_options(parser)
     parser.set_defaults(**DEFAULTS)
     parser.add_argument("--original", type=Path, help="the data that the start was trained on, to measure on its test")

@@ -49,11 +49,21 @@ from .checkpoint import (
 )
 from .data.frames import DataError, Frames, load_frames
 from .data.training_set import TrainingSet, load_training_set, read_parts
-from .distributed import COUNT, IS_FIRST, RANK, connected, from_first, gathered, in_turn, mean_of_all, part
+from .distributed import (
+    COUNT,
+    IS_FIRST,
+    RANK,
+    bf16_is_fast,
+    connected,
+    from_first,
+    gathered,
+    in_turn,
+    mean_of_all,
+    part,
+)
 from .evaluation.metrics import calibration_error
 from .export.export import export
 from .export.refusal import read_other_images
-from .hardware import bf16_is_fast
 from .losses import PARTIAL, class_loss, log_probability, position_loss, type_loss
 from .network import STRIDE, TumorNet, initialize
 from .settings import SIZE_STEP, Settings, parse_settings
@@ -171,13 +181,10 @@ def parameter_groups(net: TumorNet, weight_decay: float) -> list[dict]:
 
 
 def moving_average(updates: Tensor, decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
-    """Exponential moving average for `AveragedModel`; shorter at first, to forget the random start soon.
-
-    `updates`: the model's counter, which lies on the CPU: to read the copy that the rule is given would wait.
-    """
+    """Exponential moving average for `AveragedModel`; shorter at first, to forget the random start soon."""
 
     def update(averaged: list[Tensor], current: list[Tensor], _: Tensor) -> None:
-        count = float(updates)
+        count = float(updates)  # lies on the CPU: to read the copy that the rule is given would wait
         get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(averaged, current, _)
 
     return update
@@ -205,8 +212,8 @@ def predict_logits(net: TumorNet, frames: Frames, device: torch.device, batch: i
 def measure(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """What history.jsonl says of an epoch; NaN where a figure is undefined.
 
-    Loss over all labels, and AUC of tumor against none; over the fully labeled macro-F1, accuracy, each class's recall,
-    and the calibration error of the plain softmax (the artifact is calibrated later). `logits` (N, C), `labels` (N,).
+    `logits` (N, C), `labels` (N,). Loss and AUC of tumor against none are over all labels, the rest over the full ones;
+    the calibration error is that of the plain softmax, since the artifact is calibrated later.
     """
     full = (labels != PARTIAL).numpy()
     probabilities, truth = logits.softmax(dim=1).numpy(), labels.numpy()
@@ -266,9 +273,10 @@ class Run:
     def is_over(self) -> bool:
         """Whether all epochs are done, or the last `patience` of them were of no use."""
         epoch, patience = self.progress["epoch"], self.settings.patience
-        if epoch < self.settings.epochs and epoch - self.progress["best_epoch"] >= patience and IS_FIRST:
+        is_stuck = epoch - self.progress["best_epoch"] >= patience
+        if is_stuck and IS_FIRST and epoch < self.settings.epochs:
             print(f"no better validation score for {patience} epochs: stopped early")
-        return epoch >= self.settings.epochs or epoch - self.progress["best_epoch"] >= patience
+        return is_stuck or epoch >= self.settings.epochs
 
     def train_epoch(self, stop: StopRequest) -> None:
         """Train until the end of the epoch, or end the program at the next step when a stop is requested."""
@@ -412,9 +420,7 @@ def train(settings: Settings, resume: bool = False) -> Path:
     Raises: as `fit`; ValueError for folds and left-out sources, whose artifact could be measured on what it trained on.
     """
     if settings.folds or settings.leave_out or settings.sources:
-        raise ValueError(
-            "--folds, --leave_out and --sources belong to training.evaluation.cross_validate. Use that command."
-        )
+        raise ValueError("--folds, --leave_out and --sources are for training.evaluation.cross_validate. Use that.")
     run = fit(settings, resume)
     return export(run) if IS_FIRST else run / "weights"
 
@@ -436,11 +442,8 @@ def main() -> None:
     except RuntimeError as error:
         if COUNT == 1:
             raise
-        sys.exit(
-            f"training.train: process {RANK} of {COUNT} ended: {error} If another one has failed, was killed, ran out "
-            "of memory or lost its machine, that is why: see its own message. Nothing saved is lost: start again with "
-            "--resume, with as many processes as you like."
-        )
+        others = "If another one has failed or was killed, that is why: see its message. Nothing saved is lost"
+        sys.exit(f"training.train: process {RANK} of {COUNT} ended: {error} {others}: start again with --resume.")
 
 
 if __name__ == "__main__":

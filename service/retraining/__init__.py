@@ -1,14 +1,12 @@
 """POST /retrain and what follows from it; every route asks for the administrator's token before it reads a body.
 
 curl -H "Authorization: Bearer $ADMIN_TOKEN" -H "Content-Type: application/zip" -T images.zip -X POST URL/retrain
-curl -H "Authorization: Bearer $ADMIN_TOKEN" --json '{"folder": "/data/scans"}' http://127.0.0.1:7860/retrain
 curl -H "Authorization: Bearer $ADMIN_TOKEN" URL/retrain/ID
 curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST URL/retrain/ID/promote     # and /withdraw, to take it back
 
 Offered only where ADMIN_TOKEN is set. Only `worker`, in the process that trains, imports training/.
 """
 
-import ipaddress
 import os
 import threading
 import time
@@ -19,7 +17,7 @@ from tempfile import NamedTemporaryFile
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from model.files import state_folder
 from model.serving import ModelMissing, ServedModel
@@ -32,38 +30,26 @@ from .jobs import Job, Jobs
 FOLLOW_SECONDS = 5  # between two looks at what other replicas have promoted
 ASK = {"WWW-Authenticate": 'Bearer realm="retraining"'}
 ZIP_KINDS = ("application/zip", "application/x-zip-compressed")
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")  # what a proxy adds: then nobody knows who is on this machine
 NO_ROOM = "The server's folder for uploads has no room for this ZIP. Make some, or set TMPDIR; then send it again."
-WHAT_TO_SEND = 'Send a ZIP as application/zip or, on the machine itself, application/json: {"folder": "/its/path"}.'
 REFUSALS = {
     401: "No token, or a wrong one.",
-    403: "A folder was named from another machine.",
     404: "There is no such job.",
     408: "The upload stalled, or was too slow.",
     409: "That cannot be done now: a job is at work, or has ended, or its candidate got worse.",
     413: "The ZIP is too large.",
-    415: "Neither a ZIP nor a folder.",
-    422: "The ZIP or the folder cannot be used.",
+    415: "Not a ZIP.",
+    422: "The ZIP cannot be used.",
     429: "Too many wrong tokens; while that lasts the right one is refused, too.",
     503: "Training is not installed on this server, or there is no model to start from.",
     507: "The server's disk cannot be written.",
 }
+BODY = {"required": True, "content": {ZIP_KINDS[0]: {"schema": {"type": "string", "format": "binary"}}}}
 ACTIONS = {  # of a job: POST /retrain/ID/ACTION, each a method of `Jobs`
     "cancel": "Stops it at once; its images and all that was trained are deleted.",
     "promote": "Answer with its candidate from now on, and after a restart. Refused if a compared metric fell, or was "
     "never measured.",
     "withdraw": "Answer again with what the promoted candidate started from, which stays a candidate.",
 }
-
-
-class Folder(BaseModel):
-    """A folder on the server's machine."""
-
-    folder: Path
-
-
-ZIP = {"schema": {"type": "string", "format": "binary"}}
-BODY = {"required": True, "content": {ZIP_KINDS[0]: ZIP, "application/json": {"schema": Folder.model_json_schema()}}}
 
 
 class JobReport(BaseModel):
@@ -119,8 +105,7 @@ def token_check(token: bytes, guesses: Guesses) -> Callable:
 
 def router(jobs: Jobs, check: Callable, uploads: Path | None = None) -> APIRouter:
     """The routes of `jobs`, behind `check`; a ZIP lies in `uploads` (default: the system's) as it comes."""
-    dependencies = [Depends(check)]
-    routes = APIRouter(dependencies=dependencies, responses=documented(REFUSALS), tags=["retraining"])
+    routes = APIRouter(dependencies=[Depends(check)], responses=documented(REFUSALS), tags=["retraining"])
 
     def report(job: Job) -> JobReport:
         outcome = job.outcome
@@ -133,13 +118,12 @@ def router(jobs: Jobs, check: Callable, uploads: Path | None = None) -> APIRoute
     async def begin(request: Request, response: Response) -> JobReport:
         """Fine-tune what answers now on labeled images, in the background; nothing changes until it is promoted.
 
-        The ZIP or folder holds class folders (glioma, meningioma, pituitary, notumor; or yes, no), or images and a CSV
-        that labels them; groups.csv (path,group) says which images are of one person. A ZIP is deleted when the job has
-        ended, a folder is left as it is.
+        The ZIP holds class folders (glioma, meningioma, pituitary, notumor; or yes, no), or images and a CSV of labels;
+        groups.csv (path,group) says which images are of one person. All of it is deleted when the job has ended.
         """
         body = Body(request.receive, request.headers.get("content-length", ""))
         try:
-            job = await _begin(jobs, request, Request(request.scope, body), uploads)
+            job = await _begin(jobs, Request(request.scope, body), uploads)
         except Problem:
             await body.discard()
             raise
@@ -167,41 +151,15 @@ def router(jobs: Jobs, check: Callable, uploads: Path | None = None) -> APIRoute
     return routes
 
 
-async def _begin(jobs: Jobs, asked: Request, bounded: Request, uploads: Path | None) -> Job:
-    """Args: `bounded`, the request with limits on its body. Raises: Problem, ModelMissing."""
-    kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        return await run_in_threadpool(jobs.begin, _folder_on_this_machine(asked, await bounded.body()))
-    if kind not in ZIP_KINDS:
-        raise Problem(415, WHAT_TO_SEND, "Neither a ZIP nor a folder")
+async def _begin(jobs: Jobs, request: Request, uploads: Path | None) -> Job:
+    """Begin a job on the ZIP that comes as the body. Raises: Problem, ModelMissing."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in ZIP_KINDS:
+        raise Problem(415, "Send a ZIP as application/zip.", "Not a ZIP")
     try:
         with NamedTemporaryFile(dir=uploads, prefix="retrain-", suffix=".zip") as zipped:
-            async for part in bounded.stream():
+            async for part in request.stream():
                 zipped.write(part)
             zipped.flush()
             return await run_in_threadpool(jobs.begin, Path(zipped.name))
     except OSError as error:
         raise Problem(507, NO_ROOM, "No room") from error
-
-
-def _folder_on_this_machine(request: Request, content: bytes) -> Path:
-    """Raises: Problem if it is no folder, or whoever names it may be on another machine."""
-    try:
-        folder = Folder.model_validate_json(content).folder
-    except ValidationError:
-        raise Problem(422, WHAT_TO_SEND, "No folder is named") from None
-    if not _is_local(request):
-        detail = "A folder can be named only on the machine that the service runs on. Send a ZIP instead."
-        raise Problem(403, detail, "Not on this machine")
-    if not folder.is_absolute() or not folder.is_dir():
-        raise Problem(422, "There is no folder of this path. Give its full path.", "No such folder")
-    return folder
-
-
-def _is_local(request: Request) -> bool:
-    if request.client is None or any(name in request.headers for name in FORWARDED):
-        return False
-    try:
-        return ipaddress.ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False

@@ -1,6 +1,6 @@
 """Jobs of retraining: one at a time, each in a process of its own, all of their state on disk.
 
-JOB/job.json       begun, data, init, original: written once, before it starts
+JOB/job.json       begun, init, original: written once, before it starts
 JOB/images, run    what was unpacked, and the training run: gone when the job has ended
 JOB/starts         a line for each start of the process; `stage`, what it is doing; `log`, what it printed
 JOB/canceled       there if that was asked
@@ -40,18 +40,13 @@ log = logging.getLogger(__name__)
 
 WORKER = f"{__package__}.worker"
 REPOSITORY, INT8 = Path(__file__).parents[2], FILES["int8"]
-NEEDED = ("matplotlib", "onnxscript", "safetensors", "scipy", "sklearn", "tensorboard", "torch", "tqdm")  # to train
+NEEDED = ("onnxscript", "sklearn", "tensorboard", "torch")  # to train
 MAX_STARTS = 3  # of one job: a process that is killed over and over lacks memory, not luck
 KEPT = 10  # jobs that have ended; each candidate is 17 MB
 STOPPED = (0, -signal.SIGTERM)  # exit codes of a process that was stopped, perhaps with the whole machine
 CANCELED = "Canceled as asked; nothing of it is kept."
-DIED = (
-    "The process that trains ended before its time: most often memory is short. The job's log on the server may tell."
-)
-NO_ROOM = (
-    "The server cannot write to its state folder. Make room on that disk, or set STATE_FOLDER to a folder that it may "
-    "write to; then ask again."
-)
+DIED = "The process that trains ended before its time: most often memory is short. See the job's log on the server."
+NO_ROOM = "The server cannot write to its state folder. Make room on that disk, or set STATE_FOLDER; then ask again."
 MISSING = (
     "This server can classify but not train: the packages in requirements-training.txt are not installed "
     "(missing: {}). Install them, and start the server again."
@@ -112,7 +107,7 @@ class Job:
         self.clean()
 
     def clean(self) -> None:
-        """Delete what held images, and the log unless the job has failed."""
+        """Delete what held images, and the log unless the job has failed. A second time does no harm."""
         for name in ("images", "run"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         if self.outcome["state"] != "failed":
@@ -147,12 +142,12 @@ class Jobs:
             return "promoted" if job.is_promoted else outcome["state"]
         return "canceled" if job.is_canceled else "stopped" if self._is_free() else "running"
 
-    def begin(self, images: Path) -> Job:
-        """Start retraining on a ZIP file, which is unpacked first, or on a folder, which is read where it lies."""
+    def begin(self, zipped: Path) -> Job:
+        """Unpack a ZIP file of images, and start retraining on them."""
         if missing := [name for name in NEEDED if find_spec(name) is None]:
             raise Problem(503, MISSING.format(", ".join(missing)))
-        facts = {"begun": now(), "init": str(self.served.wait().folder.resolve())}
-        facts["original"] = str(self.original) if self.original else None
+        original = str(self.original) if self.original else None
+        facts = {"begun": now(), "init": str(self.served.wait().folder.resolve()), "original": original}
         with _writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked() as lock:
@@ -162,7 +157,7 @@ class Jobs:
                     raise Problem(409, detail)
                 job = Job(self.folder / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3])
                 try:
-                    facts["data"] = str(images if images.is_dir() else unpack(images, job.folder / "images"))
+                    unpack(zipped, job.folder / "images")
                     write_whole(job.folder / "job.json", json.dumps(facts, indent=2) + "\n")  # from now on it is a job
                     self._start(job, lock)
                 except (OSError, Problem):
@@ -336,8 +331,8 @@ def _lead_to(candidate: Path) -> None:
     os.replace(link, promoted)
 
 
-def unpack(zipped: Path, folder: Path) -> Path:
-    """Write the files in a ZIP below a new `folder`, and return it.
+def unpack(zipped: Path, folder: Path) -> None:
+    """Write the files in a ZIP below a new `folder`.
 
     Raises: Problem if it is no ZIP, is damaged or protected, unpacks to more than the limits allow, or holds a path
     that leads out of the folder, a path twice, or nothing; OSError if the disk gives no room.
@@ -367,7 +362,6 @@ def unpack(zipped: Path, folder: Path) -> Path:
         raise Problem(422, f"{what}. {ZIP_REMEDY}") from error
     if not any(folder.iterdir()):
         raise Problem(422, "The ZIP holds no files. Zip the folder that holds the class folders.")
-    return folder
 
 
 def now() -> str:

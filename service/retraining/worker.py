@@ -24,7 +24,7 @@ def work(job: Job) -> None:
     from training.retrain import COMPARISON, DEFAULTS, LEFT_OUT, retrain
     from training.settings import Settings
 
-    data, run = root_of(Path(job.facts["data"])), job.folder / "run"
+    data, run = root_of(job.folder / "images"), job.folder / "run"
     original = Path(job.facts["original"]) if job.facts["original"] else None
     places = {"data": str(data), "out": str(run), "cache": str(run / "cache"), "init": job.facts["init"]}
     threads = max(1, (os.cpu_count() or 1) - 1)

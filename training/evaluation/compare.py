@@ -26,11 +26,11 @@ from model import NO_TUMOR
 from model.artifact import FILES
 from model.classifier import TumorClassifier
 
-from ..checkpoint import write_whole
+from ..checkpoint import describe, versions, write_whole
 from ..data.frames import DataError, Dataset, load_frames, read_dataset
 from ..data.layouts import LABELS
 from ..data.training_set import Splits, pool_splits, vendor_splits
-from ..hardware import best_device, describe, versions
+from ..distributed import best_device
 from ..losses import PARTIAL
 from .baselines import (
     BASELINES,

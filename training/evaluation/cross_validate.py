@@ -28,6 +28,7 @@ from ..augmentation.augment import CACHE_MARGIN
 from ..checkpoint import load_checkpoint
 from ..data import training_set
 from ..data.frames import DataError, Dataset, load_frames
+from ..distributed import best_device
 from ..export.export import without_folders
 from ..export.refusal import (
     augmented,
@@ -37,7 +38,6 @@ from ..export.refusal import (
     read_other_images,
     refusal_limits,
 )
-from ..hardware import best_device
 from ..network import STRIDE, TumorNet
 from ..settings import FREE_ON_RESUMING, Settings, add_options, listed
 from ..train import fit

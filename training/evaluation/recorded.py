@@ -15,10 +15,6 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 TOLERANCE = 0.05  # of a probability: processors differ by rounding alone, other weights by far more
 
 
-class OtherAnswers(ValueError):
-    """The weights do not answer as recorded; the message is for the user."""
-
-
 def record(folder: Path) -> dict:
     """The section "recorded" of metrics.json: {precision: {sha256, answers}} for each of `FILES` that `folder` holds.
 
@@ -37,7 +33,7 @@ def compare(folder: Path, recorded: dict, precision: str) -> int:
     """How many examples the weights of `folder` answer as `recorded`, section of metrics.json, says.
 
     0 if none can be compared: nothing was recorded of them, or every example was drawn anew since.
-    Raises: `DamagedWeights`; `OtherAnswers` if an answer differs.
+    Raises: `DamagedWeights`; ValueError, with a message for the user, if an answer differs.
     """
     answers = recorded.get(precision, {}).get("answers", {})
     examples = [EXAMPLES / name for name in answers]
@@ -46,10 +42,9 @@ def compare(folder: Path, recorded: dict, precision: str) -> int:
         expected = answers[name]
         off = max(abs(found["probabilities"][label] - value) for label, value in expected["probabilities"].items())
         if off > TOLERANCE or found["refused"] != expected["refused"]:
-            raise OtherAnswers(
-                f"{folder / FILES[precision]} answers {name} otherwise than when it was measured: a probability is off "
-                f"by {off:.2f}, refused is {found['refused']}, was {expected['refused']}. The code has changed since, "
-                "or config.json: export and measure it again."
+            raise ValueError(
+                f"{folder / FILES[precision]} answers {name} otherwise than when it was measured (a probability is off "
+                f"by {off:.2f}): the code has changed since, or config.json. Export and measure it again."
             )
     return len(same)
 

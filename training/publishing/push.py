@@ -1,6 +1,7 @@
 """Files -> one commit on the Hub, or none, and a sentence about why not."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha1, sha256
 from pathlib import Path
@@ -87,19 +88,27 @@ def why(error: BaseException | None, repo: str, endpoint: str) -> str:
     return f'The Hub refuses {repo}: "{message or (str(chain[0]).strip().splitlines() or ["no reason given"])[-1]}".'
 
 
+@contextmanager
+def asking(api: HfApi, repo: str, happened: str = "{} Nothing was sent.") -> Iterator[None]:
+    """Turn what the client raises about `repo` into `PushFailed`: what `happened`, with the reason in it."""
+    try:
+        yield
+    except ERRORS as error:
+        raise PushFailed(happened.format(why(error, repo, api.endpoint))) from error
+
+
 def push(api: HfApi, upload: Upload, *, private: bool = False, tag: str = "", dry_run: bool = False) -> str | None:
     """Bring the repository up to `upload` in one commit, if anything differs, and tag it; print what is done.
 
     A repository that is missing is created, `private` or public. Returns the commit that holds `upload`, None in a dry
     run if there is none yet. Raises: `PushFailed`; the repository is then as it was, and one that this created is gone.
     """
-    try:
+    with asking(api, upload.repo):
         if not dry_run and api.whoami().get("auth", {}).get("accessToken", {}).get("role") == "read":
             raise PushFailed("The token may only read. Take one that may write. Nothing was sent.")
         found = _compare(api, upload)
-        tagged = _commit_of(api, upload, tag) if tag and found.head else None
-    except ERRORS as error:
-        raise PushFailed(f"{why(error, upload.repo, api.endpoint)} Nothing was sent.") from error
+        tags = api.list_repo_refs(upload.repo, repo_type=upload.kind).tags if tag and found.head else ()
+    tagged = next((reference.target_commit for reference in tags if reference.name == tag), None)
     differs = bool(found.added or found.deleted)
     if private and found.head and not found.private:
         remedy = "Make it private in its settings, or leave --private out."
@@ -112,11 +121,8 @@ def push(api: HfApi, upload: Upload, *, private: bool = False, tag: str = "", dr
         return found.head
     commit = _commit(api, upload, found, private) if differs else found.head
     if tag and not tagged:
-        try:
+        with asking(api, upload.repo, f"{upload.repo} is pushed as {commit} but has no tag {tag}. {{}}"):
             api.create_tag(upload.repo, tag=tag, revision=commit, repo_type=upload.kind)
-        except ERRORS as error:
-            reason = why(error, upload.repo, api.endpoint)
-            raise PushFailed(f"{upload.repo} is pushed as {commit} but has no tag {tag}. {reason}") from error
         print(f"tagged {tag}")
     return commit
 
@@ -136,12 +142,6 @@ def _names(content: bytes | Path) -> tuple[str, str]:
     """How the Hub names this content: in LFS by its sha256, else as git does."""
     data = content.read_bytes() if isinstance(content, Path) else content
     return sha256(data).hexdigest(), sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-def _commit_of(api: HfApi, upload: Upload, tag: str) -> str | None:
-    """The commit that bears the tag already."""
-    tags = api.list_repo_refs(upload.repo, repo_type=upload.kind).tags
-    return next((reference.target_commit for reference in tags if reference.name == tag), None)
 
 
 def _listing(upload: Upload, found: Changes, private: bool) -> Iterator[str]:

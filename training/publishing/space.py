@@ -7,7 +7,7 @@ from huggingface_hub import HfApi
 from model.artifact import CONFIG, FILES
 from model.hub import CARD
 
-from .push import ERRORS, KEPT, PushFailed, Upload, why
+from .push import KEPT, PushFailed, Upload, asking
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("app.py", "app.css", "requirements.txt", "LICENSE", "model/", "page/", "service/", "examples/")
@@ -52,12 +52,10 @@ def readme(text: str, model: str, revision: str) -> str:
 
 def refuse_foreign(api: HfApi, space: str) -> None:
     """Raises: `PushFailed` if there is such a Space and it is none of ours, since pushing deletes what it holds."""
-    try:
+    with asking(api, space):
         if not api.repo_exists(space, repo_type="space"):
             return
         held = set(api.list_repo_files(space, repo_type="space")) - {KEPT, "README.md"}
-    except ERRORS as error:
-        raise PushFailed(f"{why(error, space, api.endpoint)} Nothing was sent.") from error
     if held and MARKER not in held:
         raise PushFailed(f"{space} holds something else, which would be deleted. Name another --space, or empty it.")
 
@@ -67,7 +65,7 @@ def point_to(api: HfApi, space: str, model: str, revision: str) -> None:
 
     Raises: `PushFailed`.
     """
-    try:
+    with asking(api, space, f"{space} is pushed, but its variables could not be set. {{}}"):
         there = {key: variable.value for key, variable in api.get_space_variables(space).items()}
         for key, value in {"MODEL_REPO": model, "MODEL_REVISION": revision}.items():
             if model and there.get(key) != value:
@@ -76,6 +74,3 @@ def point_to(api: HfApi, space: str, model: str, revision: str) -> None:
             elif not model and key in there:
                 api.delete_space_variable(space, key)
                 print(f"{space} no longer has the variable {key}")
-    except ERRORS as error:
-        reason = why(error, space, api.endpoint)
-        raise PushFailed(f"{space} is pushed, but its variables could not be set. {reason}") from error
