@@ -61,7 +61,7 @@ def rows_of(out: Path) -> list[dict]:
 def test_every_file_is_told_of_once_though_a_machine_dies_and_the_program_stops(
     cluster, archive, weights, tmp_path, draw_head, monkeypatch
 ):
-    monkeypatch.setattr(batch, "FILES_OF_SHARD", 1)
+    monkeypatch.setattr(batch, "UNITS_OF_SHARD", 1)
     out, latin = tmp_path / "scores", os.fsencode(archive) + b"/caf\xe9.png"
     with open(latin, "wb") as file:
         Image.fromarray(draw_head(0)).save(file, "PNG")
