@@ -96,7 +96,7 @@ def test_promoted_weights_come_first_then_a_folder_then_a_repository_at_its_comm
 @pytest.mark.parametrize(
     ("request_", "fault", "words"),
     [
-        ("GET /api/models", {"status": 503}, "The Hub is out of order (status 503)"),
+        ("GET /api/models", {"status": 503}, "out of order (status 503)"),
         ("GET /storage/", {"content": b"damaged"}, "with another checksum"),
     ],
 )
