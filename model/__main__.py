@@ -4,8 +4,8 @@
     python -m model head.nii.gz series.zip --json    a list, an entry for each scan with its slices, in the order given
     python -m model folder/ --csv > answers.csv  every scan in a folder; the files of a DICOM series are one
 
-Any number of files is read, one scan at a time, and each answer is written when it is there. What lies beside scans in
-a folder (programs, help pages, a DICOMDIR) is passed over and counted; a file that is named gets an answer.
+One scan is read at a time, and each answer is written at once. What lies beside scans in a folder (programs, help
+pages, a DICOMDIR) is passed over and counted; a file that is named gets an answer.
 
 Exit code: 0 if every file was read, 1 if one was not, 2 if there is no model or nothing to do.
 """
@@ -39,8 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{error.filename} cannot be listed: {(error.strerror or str(error)).lower()}.", file=sys.stderr)
         return 2
     if passed_over:
-        are = "that is no scan was" if passed_over == 1 else "that are no scans were"
-        print(f"{many(passed_over, 'file')} {are} passed over.", file=sys.stderr)
+        print(f"Passed over {many(passed_over, 'file')} that cannot be a scan.", file=sys.stderr)
     if not files:
         print("There is no file in the folders given. Name scans, or a folder that holds some.", file=sys.stderr)
         return 2
@@ -73,13 +72,9 @@ def _files(paths: list[Path]) -> tuple[list[Path], int]:
 
     Raises: OSError for a folder that cannot be listed.
     """
-    files, passed_over = [], 0
-    for path in paths:
-        found = list(files_below(path)) if path.is_dir() else [path]
-        kept = [file for file in found if file == path or not is_passed_over(file, path)]
-        files += kept
-        passed_over += len(found) - len(kept)
-    return files, passed_over
+    found = [(file, path) for path in paths for file in (files_below(path) if path.is_dir() else [path])]
+    files = [file for file, path in found if file == path or not is_passed_over(file, path)]
+    return files, len(found) - len(files)
 
 
 def _answers(classifier: TumorClassifier, files: list[Path], statuses: set[str]) -> Iterator[dict]:
@@ -92,23 +87,21 @@ def _answers(classifier: TumorClassifier, files: list[Path], statuses: set[str])
 
 def _write_json(answers: Iterator[dict]) -> None:
     """A list, written entry by entry; in ASCII, the one form that gives back any file name as it was."""
-    print("[", end="")
-    between = "\n"
-    for entry in answers:
-        print(f"{between}{textwrap.indent(json.dumps(entry, indent=2), '  ')}", end="", flush=True)
-        between = ",\n"
+    for number, entry in enumerate(answers):
+        print(
+            ",\n" if number else "[\n", textwrap.indent(json.dumps(entry, indent=2), "  "), sep="", end="", flush=True
+        )
     print("\n]")
 
 
 def _write_text(answers: Iterator[dict]) -> None:
     """The file, its status and the answer in plain words; below it the probabilities and what else there is to say."""
     for entry in answers:
-        answered = entry["status"] in ("accepted", "doubtful")  # what is no brain MRI has no probabilities
         print(f"{entry['file']}: {entry['status']}. {entry['sentence']}")
-        remarks = [entry["reason"]] if answered and entry["reason"] else []
-        if answered:
+        remarks = []
+        if entry["status"] in ("accepted", "doubtful"):  # what is no brain MRI has no probabilities
             by_class = [f"{DISPLAY_NAMES[name]} {percent(entry['probabilities'][name])}" for name in CLASSES]
-            remarks.insert(0, ", ".join(by_class))
+            remarks = [", ".join(by_class), *filter(None, [entry["reason"]])]
         if study := entry["study"]:
             named = ", ".join(map(str, study["suspicious"]))
             refused = f", {study['refused']} refused" if study["refused"] else ""

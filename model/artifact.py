@@ -17,18 +17,12 @@ TRAINED = "model.safetensors"  # float32, to fine-tune from
 CONFIG = "config.json"
 OURS = "brain_mri_tumor"  # key of config.json, and the model's type
 NEVER = 1e9  # a distance from the training images that no slice has
-UNCALIBRATED_STUDY = {  # the odds of a volume are then the mean of its slices' odds
-    **{"sharpness": 1.0, "slope": 1.0, "intercept": 0.0},
-    **{"threshold": 0.5, "sensitivity": None, "specificity": None},
-}
+UNCALIBRATED_POINT = {"threshold": 0.5, "sensitivity": None, "specificity": None}
+UNCALIBRATED_STUDY = {"sharpness": 1.0, "slope": 1.0, "intercept": 0.0} | UNCALIBRATED_POINT  # the mean odds of slices
 
 
 class DamagedWeights(ValueError):
     """The weights folder cannot be used; the message is for the user."""
-
-
-class OtherFormat(DamagedWeights):
-    """It is of another version of this program."""
 
 
 class WeightsUnavailable(ValueError):
@@ -40,8 +34,7 @@ def make_config(name: str, size: int, margin: float, **facts) -> dict:
 
     `size` of the network's input in pixels, `margin` around the head as in `preprocess.frame`. "operating_point" is on
     P(tumor), "prediction_set" on a class's probability, "refusal" on the brain score (`_below`) and the distance from
-    the training images (`_from`), "study" on whole volumes (model/study.py); training/export fits them all on
-    validation. "sha256" is of each file with weights, by its name.
+    the training images (`_from`), "study" on whole volumes (model/study.py). "sha256" is by file name.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -50,7 +43,7 @@ def make_config(name: str, size: int, margin: float, **facts) -> dict:
         "size": size,
         "margin": margin,
         "temperature": 1.0,
-        "operating_point": {"threshold": 0.5, "sensitivity": None, "specificity": None},
+        "operating_point": UNCALIBRATED_POINT,
         "prediction_set": {"coverage": None, "keep_from": 1.0},  # the most probable class alone
         "refusal": {"refused_below": 0.0, "doubtful_below": 0.0, "doubtful_from": NEVER, "refused_from": NEVER},
         "study": UNCALIBRATED_STUDY,
@@ -61,14 +54,11 @@ def make_config(name: str, size: int, margin: float, **facts) -> dict:
 def write_config(folder: Path, config: dict) -> None:
     """Write config.json; `config` as `make_config` gives it."""
     names = dict(enumerate(DISPLAY_NAMES[name] for name in CLASSES))
+    auto = {"Config": "Config", "ImageProcessor": "Processor", "ModelForImageClassification": "Classifier"}
     of_transformers = {
         "model_type": OURS,
         "architectures": ["BrainTumorClassifier"],
-        "auto_map": {
-            "AutoConfig": "modeling_brain_tumor.BrainTumorConfig",
-            "AutoImageProcessor": "modeling_brain_tumor.BrainTumorProcessor",
-            "AutoModelForImageClassification": "modeling_brain_tumor.BrainTumorClassifier",
-        },
+        "auto_map": {f"Auto{name}": f"modeling_brain_tumor.BrainTumor{of_ours}" for name, of_ours in auto.items()},
         "id2label": names,
         "label2id": {name: k for k, name in names.items()},
         "image_size": config["size"],
@@ -78,33 +68,27 @@ def write_config(folder: Path, config: dict) -> None:
 
 
 def read_config(folder: Path) -> dict:
-    """The artifact's config, as `make_config` gives it. Raises `DamagedWeights` if it is missing, broken, or not for
-    this program.
-    """
+    """The artifact's config, as `make_config` gives it. Raises `DamagedWeights`."""
     damaged = f"{folder / CONFIG} is missing or damaged. Copy the weights folder again."
     try:
-        content = json.loads((folder / CONFIG).read_text())
-        config = content.get(OURS, content)  # up to format 3 there was nothing else
+        config = json.loads((folder / CONFIG).read_text())[OURS]
         version, classes = int(config["format_version"]), tuple(config["classes"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedWeights(damaged) from error
     if version != FORMAT_VERSION:
         remedy = "Update it." if version > FORMAT_VERSION else "Take newer weights."
-        raise OtherFormat(f"these weights have format {version}; this program reads format {FORMAT_VERSION}. {remedy}")
+        raise DamagedWeights(
+            f"these weights have format {version}; this program reads format {FORMAT_VERSION}. {remedy}"
+        )
     if classes != CLASSES:
         raise DamagedWeights(f"these weights answer {config['classes']}; this program knows {', '.join(CLASSES)} only.")
-    if not _holds_all_of(make_config("", 0, 0.0), config):
-        raise DamagedWeights(damaged)
+    for name, value in make_config("", 0, 0.0).items():
+        found = config.get(name)
+        if name not in config or (
+            isinstance(value, dict) and not (isinstance(found, dict) and value.keys() <= found.keys())
+        ):
+            raise DamagedWeights(damaged)
     return config
-
-
-def _holds_all_of(template: object, config: object) -> bool:
-    """Whether every key of `template` is in `config`, on every level."""
-    if not isinstance(template, dict):
-        return True
-    return isinstance(config, dict) and all(
-        name in config and _holds_all_of(value, config[name]) for name, value in template.items()
-    )
 
 
 def read_graph(folder: Path, precision: str, config: dict) -> bytes:

@@ -4,9 +4,9 @@
     RAY_ADDRESS=head:6379 python -m model.batch s3://bucket/archive --out s3://bucket/scores
 
 Each core of this machine, or of the cluster at RAY_ADDRESS, has an actor with one session of the model. Code and
-weights are sent along; a machine of the cluster needs requirements-batch.txt, and has to reach the archive. Rows are
-those of CSV: a file that cannot be read is a row with the reason, the files of a DICOM series are one scan. What a
-worker was at when it died, another does. Stopped or killed, the same command goes on with what is not in --out yet.
+weights are sent along; a machine of the cluster needs requirements-batch.txt and access to the archive. Rows are those
+of the CSV. Work of a worker that died is repeated by another; stopped or killed, the same command goes on with what is
+not in --out yet.
 
 Exit code: 0 if every file was read, 1 if one was not, 2 if nothing could be done.
 """
@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 from .artifact import CONFIG, FILES
 from .classifier import TumorClassifier, cores
-from .files import files_below, grouped, series_of, write_whole
+from .files import Series, files_below, grouped, series_of, write_whole
 from .report import ANSWERED, COLUMNS, ROUNDED, WHOLE, each_entry, rows
 from .scans import MAX_BYTES
 from .scans.sources import Source
@@ -44,8 +44,7 @@ except ModuleNotFoundError as error:
     print(f"Bulk scoring needs {error.name}. Install it with: pip install -r requirements-batch.txt", file=sys.stderr)
     sys.exit(2)
 
-CONNECT_SECONDS = 10
-FILES_OF_SHARD = 64  # of a task, and of a Parquet file: what a crash costs at most, some seconds of a core
+UNITS_OF_SHARD = 64  # scans of a task, and of a Parquet file: what a crash costs at most
 TYPES = dict.fromkeys(("files", "slices", "slice"), pa.int32()) | dict.fromkeys((*ROUNDED, "seconds"), pa.float32())
 TYPES |= {"prediction_set": pa.list_(pa.string()), "sees_tumor": pa.bool_()}
 # path: of the scan's first file; files: how many it was read from; slice: null where the row is of a whole scan
@@ -58,12 +57,11 @@ class CannotScore(Exception):
 
 
 class Archive:
-    """The files below a folder: of this machine, or of an object store by a URI of pyarrow's (s3://, gs://, hdfs://)."""
+    """The files below a folder of this machine, or of an object store by a URI of pyarrow's (s3://, gs://, hdfs://)."""
 
     def __init__(self, name: str):
         self.is_local = "://" not in name
-        place = str(Path(name).expanduser().absolute()) if self.is_local else name
-        self.files, self.root = arrow_fs.FileSystem.from_uri(place)
+        self.files, self.root = arrow_fs.FileSystem.from_uri(str(Path(name).absolute()) if self.is_local else name)
 
     def paths(self) -> list[str]:
         """Every file. Raises: OSError for a folder that cannot be listed."""
@@ -72,9 +70,13 @@ class Archive:
         below = self.files.get_file_info(arrow_fs.FileSelector(self.root, recursive=True))
         return [info.path for info in below if info.is_file]
 
-    def header(self, path: str) -> Path | Source:
-        """What `series_of` reads: of a file in an object store no more than the header is fetched."""
-        return Path(path) if self.is_local else Source(path, lambda: self.files.open_input_file(path))
+    def series(self, paths: list[str]) -> list[tuple[str, Series | None]]:
+        """Of each file, of which no more than the header is fetched."""
+        sources = map(Path if self.is_local else self._source, paths)
+        return list(zip(paths, map(series_of, sources), strict=True))
+
+    def _source(self, path: str) -> Source:
+        return Source(path, lambda: self.files.open_input_file(path))
 
     def content(self, path: str) -> Path | bytes:
         """What `each_entry` reads: from an object store no more bytes than just too many."""
@@ -93,17 +95,16 @@ class Scorer:
 
     def __call__(self, batch: dict) -> pa.Table:
         """One pickled shard, lists of paths that are read together -> rows of `SCHEMA`."""
-        (shard,) = batch["shard"]
-        return pa.Table.from_pylist([row for paths in pickle.loads(shard) for row in self._rows(paths)], SCHEMA)
+        units = pickle.loads(batch["shard"][0])
+        return pa.Table.from_pylist([row for paths in units for row in self._rows(paths)], SCHEMA)
 
     def _rows(self, paths: list[str]) -> Iterator[dict]:
         contents = [self.archive.content(path) for path in paths]
         for entry in each_entry(self.classifier, contents, [os.path.basename(path) for path in paths]):
             facts = {"path": paths[0], "files": len(paths), "slices": len(entry["slices"])}
             for row in rows(entry):
-                number = None if row.get("slice") in (None, "", WHOLE) else row["slice"]
-                row = row | facts | {"slice": number}
-                yield {name: encodable(row.get(name)) for name in NAMES}
+                number = None if row["slice"] in ("", WHOLE) else row["slice"]
+                yield {name: encodable(value) for name, value in (row | facts | {"slice": number}).items()}
 
 
 def encodable(value: object) -> object:
@@ -129,8 +130,8 @@ def score(source: str, out: str, weights: str | None) -> Counter:
     if others := set(before["model"].to_pylist()) - {classifier.version}:
         raise CannotScore(f"{out} holds answers of {others.pop()}. Go on with those weights, or choose another --out.")
     connect()
-    read = sharded([[path] for path in paths]).map(lambda row: {"found": _headers(archive, row["shard"])})
-    found = sorted((one for row in read.take_all() for one in pickle.loads(row["found"])), key=itemgetter(0))
+    headers = sharded(paths).map(lambda row: {"found": pickle.dumps(archive.series(pickle.loads(row["shard"])))})
+    found = sorted((one for row in headers.take_all() for one in pickle.loads(row["found"])), key=itemgetter(0))
     done = set(before["path"].to_pylist())
     units = [unit for unit in grouped(found) if encodable(unit[0]) not in done]
     content = ray.put({name: (classifier.folder / name).read_bytes() for name in (CONFIG, FILES["int8"])})
@@ -156,33 +157,20 @@ def connect() -> None:
         ray.init("local", num_cpus=cores(), include_dashboard=False, logging_level="warning")
         return
     try:
-        if address != "auto":  # Ray itself would try for minutes
-            host, _, port = address.rpartition(":")
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        package = str(Path(__file__).parent)
-        ray.init(address, runtime_env={"py_modules": [package]}, logging_level="warning")
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), 10).close()  # Ray itself would try for minutes
+        ray.init(address, runtime_env={"py_modules": [str(Path(__file__).parent)]}, logging_level="warning")
     except (OSError, ValueError, RuntimeError) as error:
         raise CannotScore(
-            f"No Ray cluster answers at RAY_ADDRESS={address} ({error}). Start one with: ray start --head, or unset it."
+            f"No Ray cluster answers at RAY_ADDRESS={address} ({error}). Set it to HOST:PORT of one, or unset it."
         ) from error
 
 
-def sharded(units: list[list[str]]) -> ray.data.Dataset:
-    """Some `FILES_OF_SHARD` files to a block: lists of paths, pickled, since no name need be UTF-8."""
-    shards, room = [], 0
-    for unit in units:
-        if room <= 0:
-            shards.append([])
-            room = FILES_OF_SHARD
-        shards[-1].append(unit)
-        room -= len(unit)
-    return ray.data.from_items(
-        [{"shard": pickle.dumps(shard)} for shard in shards], override_num_blocks=len(shards) or None
-    )
-
-
-def _headers(archive: Archive, shard: bytes) -> bytes:
-    return pickle.dumps([(path, series_of(archive.header(path))) for (path,) in pickle.loads(shard)])
+def sharded(units: list) -> ray.data.Dataset:
+    """`UNITS_OF_SHARD` to a row; pickled, since no path need be UTF-8."""
+    shards = [units[first : first + UNITS_OF_SHARD] for first in range(0, len(units), UNITS_OF_SHARD)]
+    rows_of_shards = [{"shard": pickle.dumps(shard)} for shard in shards]
+    return ray.data.from_items(rows_of_shards, override_num_blocks=len(shards) or None)
 
 
 def rows_in(results: Archive, columns: list[str]) -> pa.Table:
@@ -192,10 +180,7 @@ def rows_in(results: Archive, columns: list[str]) -> pa.Table:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.batch",
-        description="Score every file of an archive into Parquet. Research demo, not a medical device.",
-    )
+    parser = argparse.ArgumentParser(prog="python -m model.batch", description=__doc__.partition("\n")[0])
     parser.add_argument("source", metavar="SRC", help="a folder, or a URI such as s3://bucket/folder")
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder, or URI, for the Parquet files")
     parser.add_argument("--weights", help="a weights folder, or ORG/NAME on the Hub (default: those shipped)")

@@ -12,7 +12,7 @@ from . import CLASSES
 from .artifact import EMBEDDED, FILES, DamagedWeights, read_config, read_graph
 from .graph import Graph, UntrustedGraph
 from .marks import DRAWN_ON, has_lines
-from .prediction import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE, Prediction, by_probability, doubts_about_answer
+from .prediction import BLANK, NO_BRAIN, OUT_OF_DISTRIBUTION, UNUSUAL, Prediction, by_probability, doubts_about_answer
 from .preprocess import Window, frame
 
 
@@ -29,8 +29,7 @@ class RawOutputs(NamedTuple):
 class TumorClassifier:
     """A loaded artifact. Calls from several threads at once are safe: nothing changes after loading.
 
-    A slice is answered in the thread that asks, on one core, so that visitors share the cores; several slices are
-    spread over `threads`, as many as this process has cores if it is 0.
+    A single slice is answered in the calling thread, several are spread over `threads` (0: one for each core).
     Attributes: `config` (see `artifact.make_config`), `folder`, `version` (name and start of the graph's sha256).
     """
 
@@ -57,9 +56,7 @@ class TumorClassifier:
     ) -> "TumorClassifier":
         """Load the artifact that `source` names: a folder, "ORG/NAME" on the Hub, or None for the embedded one.
 
-        Args: `revision` of the repository, a commit, tag or branch; without one the commit that this machine met first
-            is kept (model/hub.py); `precision`, "int8" or "fp32".
-        Raises: `WeightsUnavailable`, `DamagedWeights`.
+        `revision`: see model/hub.py; `precision`: "int8" or "fp32". Raises: `WeightsUnavailable`, `DamagedWeights`.
         """
         if source is None and not revision:
             return cls(EMBEDDED, precision)
@@ -70,8 +67,7 @@ class TumorClassifier:
     def outputs(self, frames: np.ndarray) -> RawOutputs:
         """Run the network on uint8 (N, S, S) slices framed by `preprocess.frame` with this artifact's size and margin.
 
-        One slice at a time: dynamic quantization takes its ranges anew at each call, and no answer must depend on what
-        else was asked.
+        One at a time: dynamic quantization takes its ranges from each call, and answers must not depend on each other.
         """
         return _joined(list(self.threads.map(self.graph.run, np.asarray(frames))))
 
@@ -97,8 +93,7 @@ class TumorClassifier:
     def prediction_sets(self, probabilities: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (N, classes) -> bool (N, classes): the classes that cannot be excluded.
 
-        Those at or above a threshold that makes the set hold the true class for a stated share of the slices (split
-        conformal prediction, training/export/calibration.py), and always the most probable one: no set is empty.
+        Split conformal prediction (training/export/calibration.py), and always the most probable one: no set is empty.
         """
         probabilities = np.asarray(probabilities)
         kept = probabilities >= self.config["prediction_set"]["keep_from"]
@@ -132,10 +127,8 @@ class TumorClassifier:
     def judge(self, frames: np.ndarray, raw: RawOutputs, probabilities: np.ndarray) -> list[tuple[str, str, str]]:
         """`status`, `about_slice` and `about_answer` of each slice, as in `Prediction`.
 
-        Args: `frames` uint8 (N, S, S) as the network saw them, `raw` what it made of them, `probabilities` (N, classes)
-        calibrated.
-        A slice is refused for what it shows, never for what is answered: blank, then no brain MRI, then too far from
-        training.
+        Args: `frames` uint8 (N, S, S), `raw` outputs of them, calibrated `probabilities` (N, classes).
+        A slice is refused for what it shows, never for what is answered.
         """
         limits, sets = self.config["refusal"], self.prediction_sets(probabilities)
         judged = []
@@ -146,10 +139,10 @@ class TumorClassifier:
             elif score < limits["refused_below"]:
                 judged.append(("refused", NO_BRAIN, ""))
             elif distance >= limits["refused_from"]:
-                judged.append(("refused", TOO_STRANGE, ""))
+                judged.append(("refused", OUT_OF_DISTRIBUTION, ""))
             else:
-                strange = score < limits["doubtful_below"] or distance >= limits["doubtful_from"]
-                about_slice = STRANGE if strange else ""
+                unusual = score < limits["doubtful_below"] or distance >= limits["doubtful_from"]
+                about_slice = UNUSUAL if unusual else ""
                 about_answer = " ".join(doubts_about_answer(probabilities[i], sets[i], self.threshold))
                 judged.append(("doubtful" if about_slice or about_answer else "accepted", about_slice, about_answer))
         return judged

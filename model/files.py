@@ -57,9 +57,7 @@ class Series(NamedTuple):
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Sorted by path; links to folders are not followed, which could go round in circles.
-
-    Pipes and sockets are no files: to read from them would wait for ever. Links that lead nowhere are included.
+    """Sorted by path, without pipes and sockets; links to folders are not followed, broken links are included.
 
     Raises: OSError for a folder that cannot be listed: its files must not go missing in silence.
     """
@@ -86,22 +84,22 @@ def is_passed_over(file: Path, folder: Path) -> bool:
 
 def series_of(file: Path | Source) -> Series | None:
     """Of a DICOM file, from its header alone; None of any other file, and of one that cannot be opened."""
-    is_dicom = False
+    series = None
     with suppress(UnreadableScan):
         source = file if isinstance(file, Source) else source_of(file)
-        is_dicom = kind_of(source.start(ENOUGH)) == "DICOM"
-        if is_dicom:
+        if kind_of(source.start(ENOUGH)) == "DICOM":
             from .scans.dicom import NO_IMAGE, read_instance, text  # only now: pydicom takes half a second to load
 
+            series = Series("", None, False)  # if its header is damaged
             instance = read_instance(source)
             tags = ("SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber")
             uid, study, number = (text(instance.header, tag) for tag in tags)
-            return Series(uid, (study, number) if study else None, instance.refusal != NO_IMAGE)
-    return Series("", None, False) if is_dicom else None
+            series = Series(uid, (study, number) if study else None, instance.refusal != NO_IMAGE)
+    return series
 
 
 def grouped(found: Sequence[tuple[str, Series | None]]) -> list[list[str]]:
-    """Paths of files by what must be read together, in the order of the first ones; only paths are kept of them.
+    """Paths of files by what must be read together, in the order of the first ones.
 
     Together are DICOM files with one series' UID; those that have one each, or none, in one study and of one number;
     and with the only series of a folder those in it that are damaged, so that it is known what the series lacks.

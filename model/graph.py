@@ -1,13 +1,10 @@
 """The exported network: a file that is read without trusting it, and computed alike by every processor.
 
-An ONNX file is a protocol buffer, whose wire format takes a few lines to read, so serving needs no ONNX package. Before
-ONNX Runtime sees a file it must have the sha256 that config.json names (model/artifact.py), carry its data itself and
-use no operator beyond `OPERATORS`.
+Before ONNX Runtime sees a file it must have the sha256 that config.json names (model/artifact.py), carry its data
+itself and use no operator beyond `OPERATORS`. Its protocol buffers are read here, so serving needs no ONNX package.
 
 Without VNNI or AMX a processor adds products of uint8 and int8 in pairs, in 16 bits, where two large ones saturate.
-Unsigned weights are not multiplied that way: the same numbers shifted by 128 give the same sums on every processor,
-where there is VNNI more slowly. An output of the graph shows which is the case (`PROBE`); `Graph` turns the weights
-where it must, so that everybody gets the same digits.
+Where an output of the graph shows this (`PROBE`), `Graph` makes the weights unsigned: then the sums are exact.
 Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html (U8S8 and saturation).
 """
 
@@ -25,7 +22,7 @@ OPERATORS = frozenset(  # of what training/export writes
     + ("Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose")
 )
 LARGEST, MOST_NODES = 2**25, 500  # bytes, operators
-DOMAINS = frozenset(("", "com.microsoft"))
+NAMES_ALLOWED = {"operator": OPERATORS, "domain": frozenset(("", "com.microsoft"))}
 # Fields that a graph of ours may have, by number, and the messages that some hold. Not among them: data outside the
 # file (13 and 14 of a tensor), graphs in attributes, sparse tensors, functions, graphs for training.
 # Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
@@ -38,7 +35,7 @@ FIELDS: dict[str, dict[int, str]] = {
 }
 TENSOR_TYPE, TENSOR_RAW = 2, 9
 UINT8, INT8 = 2, 3  # values of TENSOR_TYPE
-Field = tuple[int, int, int]  # number, where its content begins, where it ends
+FIXED_BYTES = {1: 8, 5: 4}  # by wire type
 
 
 class UntrustedGraph(ValueError):
@@ -62,7 +59,8 @@ class Graph:
                 self.session = _session(with_unsigned_weights(content))
             answers = self.run(blank)
         except Exception as error:  # ONNX Runtime's own kinds derive from nothing narrower
-            raise UntrustedGraph(f"ONNX Runtime cannot run it for {size} pixels ({_first_line(error)})") from error
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise UntrustedGraph(f"ONNX Runtime cannot run it for {size} pixels ({reason})") from error
         for name, answer in zip(self.outputs, answers, strict=True):
             if answer.dtype != np.float32 or answer.shape[:1] != (1,) or not np.isfinite(answer).all():
                 raise UntrustedGraph(f"its {name} is no finite number for one slice")
@@ -79,10 +77,6 @@ def _session(content: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def multiplies_exactly(session: onnxruntime.InferenceSession, blank: np.ndarray) -> bool:
     """Whether products of uint8 and int8 do not saturate on this processor; True of a graph that has none (`PROBE`)."""
     if PROBE not in {output.name for output in session.get_outputs()}:
@@ -94,13 +88,13 @@ def multiplies_exactly(session: onnxruntime.InferenceSession, blank: np.ndarray)
 def check(content: bytes) -> None:
     """Raises: `UntrustedGraph` for what is no ONNX file, and for whatever no graph of ours holds.
 
-    It keeps out code and other files. What a graph of allowed operators makes of memory it does not foresee.
+    This keeps out code and other files, but does not limit the memory that allowed operators take.
     """
     if len(content) > LARGEST:
         raise UntrustedGraph(f"it is larger than {LARGEST // 2**20} MB")
     try:
         kinds = Counter(kind for kind, _ in _messages(content, "model", 0, len(content)))
-    except (IndexError, UnicodeDecodeError) as error:
+    except (LookupError, UnicodeDecodeError) as error:
         raise UntrustedGraph("it is no ONNX file, or not a whole one") from error
     if kinds["graph"] != 1 or not 0 < kinds["node"] <= MOST_NODES:
         raise UntrustedGraph(f"it has {kinds['graph']} graphs and {kinds['node']} operators")
@@ -108,22 +102,20 @@ def check(content: bytes) -> None:
 
 def _messages(content: bytes, kind: str, start: int, end: int) -> Iterator[tuple[str, dict[int, slice]]]:
     """Each message in one of `kind`, itself last: its kind, and where in `content` its fields are (of several with
-    one number, the last). Raises: `UntrustedGraph`, IndexError, UnicodeDecodeError.
+    one number, the last). Raises: `UntrustedGraph`, LookupError, UnicodeDecodeError.
     """
     places = {}
     for number, *place in _fields(content, start, end):
         if number not in FIELDS[kind]:
             raise UntrustedGraph(f"no graph of this program has {kind} field {number}")
         places[number] = slice(*place)
-        match FIELDS[kind][number]:
-            case "operator" | "domain" as what:
-                name = content[places[number]].decode()
-                if name not in (OPERATORS if what == "operator" else DOMAINS):
-                    raise UntrustedGraph(f"it uses the {what} {name}")
-            case "":
-                pass
-            case inner:
-                yield from _messages(content, inner, *place)
+        inner = FIELDS[kind][number]
+        if inner in NAMES_ALLOWED:
+            name = content[places[number]].decode()
+            if name not in NAMES_ALLOWED[inner]:
+                raise UntrustedGraph(f"it uses the {inner} {name}")
+        elif inner:
+            yield from _messages(content, inner, *place)
     yield kind, places
 
 
@@ -138,25 +130,20 @@ def with_unsigned_weights(content: bytes) -> bytes:
     return bytes(turned)
 
 
-def _fields(content: bytes, start: int, end: int) -> Iterator[Field]:
-    """The fields of the message that `content` holds from `start` to `end`. Raises: IndexError where it is broken.
+def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of the content of each field of the message from `start` to `end`. Raises: IndexError.
 
     Source: https://protobuf.dev/programming-guides/encoding
     """
     while start < end:
         tag, start = _varint(content, start)
-        match tag & 7:
-            case 0:
-                stop = _varint(content, start)[1]
-            case 1:
-                stop = start + 8
-            case 2:
-                length, start = _varint(content, start)
-                stop = start + length
-            case 5:
-                stop = start + 4
-            case _:
-                raise IndexError
+        if tag & 7 == 0:
+            stop = _varint(content, start)[1]
+        elif tag & 7 == 2:
+            length, start = _varint(content, start)
+            stop = start + length
+        else:
+            stop = start + FIXED_BYTES[tag & 7]
         if stop > end:
             raise IndexError
         yield tag >> 3, start, stop

@@ -4,13 +4,12 @@ A repository is "ORG/NAME" or "ORG/NAME@REVISION". What answers must not change 
 
 - a commit (40 hex digits) is taken as it is; once it is in the cache, no request is made for it;
 - none means the commit that main stood for when this machine first met the repository. It is remembered
-  (`pins_file`), and used whenever no revision is given: later ones have to be asked for;
-- a branch or a tag can be moved on the Hub. Whoever names one follows it: the Hub is asked at each load, the log says
-  which commit it was, and where the Hub cannot be asked, the commit that it stood for last is used.
+  (`pins_file`), and used whenever no revision is given;
+- a branch or a tag is followed: the Hub is asked at each load, and where it cannot be asked, the commit that the name
+  stood for last is used.
 
-Only JSON, ONNX and safetensors files are fetched or opened. At each load every file must be what the Hub says it is,
-and the weights must have the sha256 that metrics.json names. Files lie in the client's usual cache: HF_HOME, HF_TOKEN,
-HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean elsewhere.
+Only JSON, ONNX, safetensors and the card are fetched, and at each load every file must be what the Hub says it is.
+HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE hold as usual.
 """
 
 import errno
@@ -38,29 +37,28 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from .artifact import CONFIG, FILES, TRAINED, DamagedWeights, OtherFormat, WeightsUnavailable, read_config
-from .files import sha256, state_folder, write_whole
+from .artifact import CONFIG, FILES, TRAINED, DamagedWeights, WeightsUnavailable, read_config
+from .files import state_folder, write_whole
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-METRICS = "metrics.json"
 CARD = ("README.md", "reliability.png", "reliability_external.png", "confusion.png", "roc.png", "history.png")
 PATIENCE = 120  # seconds: 10 MB at 1 Mbit/s; the client alone would go on for as long as something trickles in
-ANSWER_SECONDS = 4  # for a question of a few bytes: a network that swallows them shows by its silence
+ANSWER_SECONDS = 4  # for a question of a few bytes
 FAILURES = {  # by what is raised, its errno and the Hub's status; the first that applies
     (OfflineModeIsEnabled,): "HF_HUB_OFFLINE is set, and {place} is not on this machine. Unset it once, or copy the "
     "cache of a machine that has it.",
-    (GatedRepoError,): "The owner of {place} must let you in. Ask on its page on the Hub, then set HF_TOKEN.",
+    (GatedRepoError,): "The owner of {place} must grant you access. Ask on its page on the Hub, then set HF_TOKEN.",
     (RevisionNotFoundError,): "There is no {place} on the Hub: no branch, tag or commit is called that. Check it.",
     (RepositoryNotFoundError, 403): "There is no {place} on the Hub, or it is private. Check the name; set HF_TOKEN to "
     "a token that may read it (https://huggingface.co/settings/tokens).",
     (401,): "The Hub does not accept the token in HF_TOKEN. Make a new one, or unset it.",
-    (429,): "The Hub has had too many requests from here to send {place}. Wait some minutes.",
-    (*range(500, 600),): "The Hub is out of order (status {status}) and does not send {place}. Try again later.",
+    (429, *range(500, 600)): "The Hub is overloaded or out of order (status {status}) and does not send {place}. Try "
+    "again later.",
     ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"): "{place} cannot be stored in the Hub "
     "client's cache. Make room, or set HF_HOME to a folder with some.",
     (TransportError, ConnectionError, TimeoutError): "The Hub cannot be reached to ask for {place}. Check the network.",
 }
-UNKNOWN_FAILURE = "What the Hub sent of {place} is not whole, or no answer of a Hub. Check HF_ENDPOINT, and try again."
+UNKNOWN_FAILURE = "What the Hub sent of {place} is incomplete or not a Hub's answer. Check HF_ENDPOINT, and try again."
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -75,25 +73,22 @@ class Weights(NamedTuple):
     note: str = ""  # a sentence if these are not the weights that were asked for
 
 
-def find_weights(source: str | Path, revision: str | None = None) -> Path:
-    """Folder with the weights that `source` names, in every form that it offers: see `fetch`."""
-    return fetch(source, revision).folder
+def find_weights(source: str | Path) -> Path:
+    """Folder with the weights that `source` names, in every precision that it offers: see `fetch`."""
+    return fetch(source).folder
 
 
 def fetch(source: str | Path, revision: str | None = None, precision: str = "", patience: float = PATIENCE) -> Weights:
     """The weights that `source` names, downloaded unless they are in the cache, and checked.
 
     Args: `source`, a folder, "ORG/NAME" or "ORG/NAME@REVISION"; `revision`, in place of one in the name; `precision`,
-        "int8" or "fp32", if one is enough; `patience`, seconds after which the Hub is given up (what is still on its
-        way arrives in the background, for the next time).
+        "int8" or "fp32", if one is enough; `patience`, seconds after which the Hub is given up.
     Raises: `WeightsUnavailable`.
     """
     folder = Path(os.path.expanduser(source))
-    if os.path.isdir(folder):  # unlike those of Path, both answer whatever `source` is
+    if os.path.isdir(folder):  # unlike Path's own methods, both accept any `source`
         if revision:
             raise WeightsUnavailable(f"{source} is a folder and has no revision {revision}. Leave the revision out.")
-        if _differs_from_metrics(folder):
-            raise WeightsUnavailable(f"{folder / METRICS} is not of the weights beside it. Copy the folder again.")
         return Weights(folder)
     repository, _, behind = str(source).partition("@")
     revision = revision or behind
@@ -105,12 +100,12 @@ def fetch(source: str | Path, revision: str | None = None, precision: str = "", 
         ) from None
     wanted = _Wanted(repository, precision)
     commit = pinned(repository) if not revision else revision if COMMIT.fullmatch(revision) else None
-    if commit:
-        folder = wanted.cached(commit)
-        if not folder:
-            _, folder = _within(patience, partial(wanted.download, commit), f"{repository}@{commit[:8]}")
-        return Weights(folder, repository, commit)
-    return _look_up(wanted, revision, patience)
+    if not commit:
+        return _look_up(wanted, revision, patience)
+    if folder := wanted.cached(commit):
+        return Weights(wanted.readable(folder, commit), repository, commit)
+    _, folder = _within(patience, partial(wanted.download, commit), f"{repository}@{commit[:8]}")
+    return Weights(folder, repository, commit)
 
 
 def _look_up(wanted: "_Wanted", revision: str, patience: float) -> Weights:
@@ -127,7 +122,7 @@ def _look_up(wanted: "_Wanted", revision: str, patience: float) -> Weights:
         cached = last and wanted.cached(last)
         if not cached:
             raise
-        return Weights(cached, repository, last, f"{error} What {place} was before is used instead.")
+        return Weights(cached, repository, last, f"{error} The last known commit of {place} is used instead.")
     pin(place, commit)
     if revision:
         log.warning("%s can be moved; it is commit %s now. Ask for that commit to keep it.", place, commit)
@@ -152,20 +147,16 @@ class _Wanted:
         self.repository = repository
         self.needed = (CONFIG, FILES[precision or "int8"], *([] if precision else [TRAINED]))
         weights = [FILES[precision]] if precision else [*FILES.values(), TRAINED]
-        self.files = [CONFIG, METRICS, *weights, *CARD]
+        self.files = [CONFIG, "metrics.json", *weights, *CARD]
 
     def cached(self, commit: str) -> Path | None:
-        """The cache's folder with the files, without any request; None if one is missing or damaged.
-
-        Raises: `WeightsUnavailable` if they are of no use to this program.
-        """
+        """The cache's folder with the files, without any request; None if one is missing or damaged."""
         try:
             folder = Path(snapshot_download(self.repository, revision=commit, local_files_only=True))
-            if self._damaged(folder):
-                return None
+            whole = all((folder / name).exists() for name in self.needed)
+            return folder if whole and not self._damaged(folder) else None
         except OSError:  # of the client, if there is none of that commit; of the system, if it may not be read
             return None
-        return self._usable(folder, commit)
 
     def download(self, revision: str) -> tuple[str, Path]:
         """The commit that `revision` is now, and the cache's folder with the files.
@@ -176,15 +167,20 @@ class _Wanted:
         info = HfApi().model_info(self.repository, revision=revision, timeout=ANSWER_SECONDS)
         commit, offered = info.sha, {file.rfilename for file in info.siblings}
         if folder := self.cached(commit):
-            return commit, folder
-        self._must_offer(offered, commit)
+            return commit, self.readable(folder, commit)
+        if missing := [name for name in self.needed if name not in offered]:
+            raise WeightsUnavailable(
+                f"{self.repository}@{commit[:8]} holds no {missing[0]}. Name a repository with weights of this program."
+            )
         for _ in range(2):
             # one by one: the threads of snapshot_download would hold up a program that ends
-            fetched = [self._fetch(name, commit) for name in self.files if name in offered]
-            folder = fetched[0].parent  # of config.json: others may lie deeper
+            for name in self.files:
+                if name in offered:
+                    hf_hub_download(self.repository, name, revision=commit, etag_timeout=ANSWER_SECONDS)
+            folder = Path(snapshot_download(self.repository, revision=commit, local_files_only=True))
             damaged = self._damaged(folder)
             if not damaged:
-                return commit, self._usable(folder, commit)
+                return commit, self.readable(folder, commit)
             for file in damaged:
                 file.resolve().unlink(missing_ok=True)  # the client would link to it again
                 file.unlink(missing_ok=True)
@@ -193,68 +189,30 @@ class _Wanted:
             "Try again later, or ask its owner."
         )
 
-    def _fetch(self, name: str, commit: str) -> Path:
-        return Path(hf_hub_download(self.repository, name, revision=commit, etag_timeout=ANSWER_SECONDS))
-
     def _damaged(self, folder: Path) -> list[Path]:
         """The files that are not what they should be."""
-        files = [folder / name for name in self.files if (folder / name).exists()]
-        damaged = [file for file in files if _is_damaged(file)]
-        return damaged or (files if _differs_from_metrics(folder) else [])
+        return [folder / name for name in self.files if _is_damaged(folder / name)]
 
-    def _must_offer(self, offered: set[str], commit: str) -> None:
-        """Raises: `WeightsUnavailable` if a file is missing without which there are no weights."""
-        missing = [name for name in self.needed if name not in offered]
-        if missing and CONFIG in offered:  # which may be of another version
-            self._usable(self._fetch(CONFIG, commit).parent, commit)
-        if missing:
-            raise WeightsUnavailable(
-                f"{self.repository}@{commit[:8]} holds no {missing[0]}. Name a repository with weights of this program."
-            )
-
-    def _usable(self, folder: Path, commit: str) -> Path | None:
-        """`folder`, or None if a file is missing without which there are no weights.
-
-        Raises: `WeightsUnavailable` of those of another version, too: their files have other names.
-        """
-        whole = all((folder / name).exists() for name in self.needed)
+    def readable(self, folder: Path, commit: str) -> Path:
+        """`folder`. Raises: `WeightsUnavailable` if this program cannot read what is in it."""
         try:
             read_config(folder)
         except DamagedWeights as error:
-            if whole or isinstance(error, OtherFormat):
-                text = str(error).replace(str(folder), self.repository)
-                raise WeightsUnavailable(f"{self.repository}@{commit[:8]} cannot be used: {text}") from error
-        return folder if whole else None
-
-
-def _differs_from_metrics(folder: Path) -> bool:
-    """Whether metrics.json names another sha256 than weights beside it have; not if it is missing."""
-    try:
-        metrics = json.loads((folder / METRICS).read_text())
-        named = {precision: recorded["sha256"] for precision, recorded in metrics.get("recorded", {}).items()}
-        if "weights_sha256" in metrics:
-            named["int8"] = metrics["weights_sha256"]
-        files = {folder / FILES[precision]: digest for precision, digest in named.items()}
-        return any(file.exists() and sha256(file) != digest for file, digest in files.items())
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        return True
+            text = str(error).replace(str(folder), self.repository)
+            raise WeightsUnavailable(f"{self.repository}@{commit[:8]} cannot be used: {text}") from error
+        return folder
 
 
 def _is_damaged(file: Path) -> bool:
-    """Whether a file of the client's cache is not what its link there says; not if the system has no links.
+    """Whether a file of the client's cache is not what its link there, the Hub's ETag, says.
 
-    A link leads to the ETag: the sha256 of a large file, git's id of a small one (huggingface_hub.hf_hub_url).
+    That is the sha256 of a large file, git's id of a small one. Without links `artifact.read_graph` finds damage.
     """
-    if not file.is_symlink():
+    if not (file.is_symlink() and file.exists()):
         return False
     etag, content = file.readlink().name, file.read_bytes()
     ids = {64: hashlib.sha256(content), 40: hashlib.sha1(b"blob %d\0" % len(content) + content)}
     return len(etag) in ids and etag != ids[len(etag)].hexdigest()
-
-
-# which commit a repository was met at
 
 
 def pins_file() -> Path:
@@ -286,20 +244,17 @@ def _pins() -> dict[str, str]:
     return pins if isinstance(pins, dict) else {}
 
 
-# why the Hub gave none
-
-
 def _within(seconds: float, call: Callable[[], T], place: str) -> T:
     """What `call` returns, which asks the Hub about `place` ("ORG/NAME@REVISION").
 
-    Raises: `WeightsUnavailable` if it fails, or takes longer than `seconds`; it then goes on in a thread of its own.
+    Raises: `WeightsUnavailable` if it fails, or takes longer than `seconds`; it then goes on in its daemon thread.
     """
     result: Future[T] = Future()
 
     def run() -> None:
         try:
             result.set_result(call())
-        except Exception as error:  # whatever the client makes of what it was sent
+        except Exception as error:
             result.set_exception(error)
 
     threading.Thread(target=run, name="hub", daemon=True).start()

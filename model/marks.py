@@ -1,8 +1,7 @@
 """Is something drawn on a slice: an ellipse, arrow, letter or ruler, in pure white or in color?
 
-Marks change the answer, and no network here has learned to look past them. In gray they are told from tissue by what no
-scanner and no window makes: lines as bright as the slice can be, of one width and brightness, on smooth curves, with
-edges that are sharper than all others of the slice. `LINES` weighs these signs; training/evaluation/marks.py fits it.
+Marks change the answer. In gray they differ from tissue by what no scanner makes: lines of one width and the highest
+brightness, on smooth curves, with the sharpest edges of the slice. training/evaluation/marks.py fits `LINES` to this.
 """
 
 import json
@@ -50,7 +49,7 @@ def has_color(rgb: np.ndarray) -> bool:
 def has_lines(pixels: np.ndarray) -> bool:
     """Whether white lines are drawn on the head in a slice (h, w) of any real dtype."""
     signs, _ = signs_of_lines(pixels)
-    return bool(len(signs)) and bool((score(signs, **LINES) > 0).any())
+    return bool((score(signs, **LINES) > 0).any())
 
 
 def score(signs: np.ndarray, mean, scale, inner, inner_bias, outer, bias) -> np.ndarray:  # noqa: PLR0913
@@ -86,27 +85,21 @@ def _as_bytes(pixels: np.ndarray) -> np.ndarray:
         return pixels
     pixels = finite(pixels)
     low, high = min(0, float(pixels.min())), float(pixels.max())
-    some = pixels[::4, ::4]
-    near = np.count_nonzero(some > low + (high - low) / (FAR - 1))
-    if near < 0.02 * some.size + 2:  # else the percentile is too near, however it is rounded
-        tissue = float(np.percentile(some, 98)) - low
-        if 0 < tissue * FAR < high - low:
-            high = low + tissue * FAR
-    scaled = (pixels - low if low else pixels) / max(high - low, 1e-9)
-    np.minimum(scaled, 1, out=scaled)
-    scaled *= 255
-    return scaled.astype(np.uint8)
+    tissue = float(np.percentile(pixels[::4, ::4], 98)) - low
+    if 0 < tissue * FAR < high - low:
+        high = low + tissue * FAR
+    return (np.minimum((pixels - low) / max(high - low, 1e-9), 1) * 255).astype(np.uint8)
 
 
 def head_ellipse(gray: np.ndarray) -> tuple[float, float, float, float]:
     """Middle and half axes, along rows and columns, of the ellipse in the box that `preprocess` finds around a head."""
-    axes = []
+    middles, axes = [], []
     for counts, length in zip(foreground_counts(gray), gray.shape[::-1], strict=True):
         where = np.flatnonzero(counts > LINE_SHARE * length)
         first, last = (where[0], where[-1]) if len(where) else (0, len(counts))
-        axes.append(((first + last) / 2, max(1.0, (last - first) / 2)))
-    (top, height), (left, width) = axes
-    return top, left, height, width
+        middles.append((first + last) / 2)
+        axes.append(max(1.0, (last - first) / 2))
+    return *middles, *axes
 
 
 def _lines(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

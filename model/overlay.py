@@ -7,6 +7,7 @@ with any color vision and in a black-and-white print; the contour at half of the
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from .preprocess import PERCENTILES, Window, finite, stretch_contrast
@@ -26,11 +27,9 @@ HEAT = np.stack(  # float32 (256, 3): the color of each level of evidence
 
 
 def under_one_window(slices: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Slices of one scan as they are to be shown one after the other: no brightness jumps from slice to slice.
+    """2-D slices of one scan, any real dtype -> uint8 of the same shapes, without jumps of brightness between them.
 
-    Args: `slices`, 2-D, any real dtype. 8-bit ones stay as they are; for deeper ones the 0.5th to 99.5th percentile of
-        all together becomes 0..255, and non-finite values count as 0.
-    Returns: uint8 arrays of the same shapes.
+    8-bit ones stay as they are; of deeper ones the 0.5th to 99.5th percentile of all together becomes 0..255.
     """
     if all(pixels.dtype == np.uint8 for pixels in slices):
         return list(slices)
@@ -50,15 +49,14 @@ def picture(pixels: np.ndarray) -> np.ndarray:
     Returns: uint8 (H, W), aspect ratio kept, the longer side between `SHORTEST` and `LONGEST`.
     """
     gray = pixels if pixels.dtype == np.uint8 else stretch_contrast(pixels)
-    return np.asarray(Image.fromarray(gray).resize(_size(pixels, _scale(pixels)), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(gray).resize(_size(pixels)[1], Image.Resampling.BICUBIC))
 
 
 def evidence_picture(pixels: np.ndarray, share: np.ndarray, window: Window) -> np.ndarray:
-    """The slice with one class's evidence on it.
+    """The slice with one class's evidence on it: uint8 (H, W, 3) of the size of `picture(pixels)`.
 
     Args: `pixels` as for `picture`; `share` (h, w) >= 0, where the class's score comes from (`Prediction.evidence`);
         `window`, the square of the slice that `share` covers.
-    Returns: uint8 (H, W, 3), of the size of `picture(pixels)`, and equal to it where there is no evidence.
     """
     layer = np.asarray(evidence_layer(pixels, share, window).convert("RGBA"), np.float32)
     colors, cover = layer[..., :3], MOST_COVER * layer[..., 3:] / 255
@@ -72,11 +70,9 @@ def evidence_layer(pixels: np.ndarray, share: np.ndarray, window: Window) -> Ima
     """One class's evidence alone, to be laid on `picture(pixels)` at an opacity of `MOST_COVER`.
 
     Args: as for `evidence_picture`.
-    Returns: an image of the size of `picture(pixels)`, of 8-bit palette indices, opaque where the evidence is strongest
-        and transparent where there is none. Saved as PNG it takes some kB.
+    Returns: an image with a palette, as large as `picture(pixels)`, transparent where there is no evidence.
     """
-    scale = _scale(pixels)
-    level = _level(share, window, scale, _size(pixels, scale)[::-1])
+    level = _level(pixels, share, window)
     indices = (level * (LAYER_LEVELS - 1)).round().astype(np.uint8)
     indices[_contour(level)] = LAYER_LEVELS
     opacity = np.linspace(0, 255, LAYER_LEVELS).round().astype(np.uint8)
@@ -86,24 +82,20 @@ def evidence_layer(pixels: np.ndarray, share: np.ndarray, window: Window) -> Ima
     return layer
 
 
-def _size(pixels: np.ndarray, scale: float) -> tuple[int, int]:
-    """(width, height) of the picture."""
-    return tuple(max(1, round(side * scale)) for side in reversed(pixels.shape))
-
-
-def _scale(pixels: np.ndarray) -> float:
-    """Pixels of the picture for each pixel of the slice."""
+def _size(pixels: np.ndarray) -> tuple[float, tuple[int, int]]:
+    """Pixels of the picture for each pixel of the slice; (width, height) of the picture."""
     longer = max(pixels.shape)
-    return min(max(longer, SHORTEST), LONGEST) / longer
+    scale = min(max(longer, SHORTEST), LONGEST) / longer
+    return scale, tuple(max(1, round(side * scale)) for side in reversed(pixels.shape))
 
 
-def _level(share: np.ndarray, window: Window, scale: float, shape: tuple[int, int]) -> np.ndarray:
+def _level(pixels: np.ndarray, share: np.ndarray, window: Window) -> np.ndarray:
     """Evidence relative to its maximum, at every pixel of the picture: float32 in 0..1, 0 outside the window."""
-    height, width = shape
+    scale, size = _size(pixels)
     side = max(1, round(window.side * scale))
     relative = np.asarray(share, dtype=np.float32) / max(float(share.max()), np.finfo(np.float32).tiny)
     smooth = Image.fromarray(relative).resize((side, side), Image.Resampling.BICUBIC)
-    level = Image.new("F", (width, height), 0)
+    level = Image.new("F", size, 0)
     level.paste(smooth, (round(window.left * scale), round(window.top * scale)))
     return np.clip(np.asarray(level), 0, 1)
 
@@ -112,7 +104,6 @@ def _contour(level: np.ndarray) -> np.ndarray:
     """Mask of a line just inside the region of at least `CONTOUR_LEVEL`."""
     inside = level >= CONTOUR_LEVEL
     core = np.pad(inside, CONTOUR_WIDTH, mode="edge")
-    for size, axis in zip(inside.shape, (0, 1), strict=True):
-        moved = [np.take(core, range(k, k + size), axis) for k in range(2 * CONTOUR_WIDTH + 1)]
-        core = np.logical_and.reduce(moved)
+    for axis in (0, 1):
+        core = sliding_window_view(core, 2 * CONTOUR_WIDTH + 1, axis).all(-1)
     return inside & ~core

@@ -13,11 +13,11 @@ UNDECIDED_BELOW = 0.5  # below it the classes other than the first are together 
 
 BLANK = "The image is blank: every pixel has the same brightness. Choose a slice that shows the brain."
 NO_BRAIN = "This does not look like a brain MRI. Upload one slice of a brain MRI, without frames or text."
-TOO_STRANGE = (
+OUT_OF_DISTRIBUTION = (
     "This is too unlike the brain MRI that the model has learned from for an answer to mean anything. "
     "Upload a plain slice that shows the whole head: T1 with or without contrast agent, T2 or FLAIR."
 )
-STRANGE = (
+UNUSUAL = (
     "This differs from the brain MRI that the model has learned from: read the result with care, and compare it with "
     "other slices of the scan."
 )
@@ -61,10 +61,7 @@ class Prediction:
 
     @property
     def sentence(self) -> str:
-        """The answer in plain words; for a refused slice its reason, since its probabilities mean nothing.
-
-        That there is no evidence of a tumor is said only where P(tumor) stays below the operating point.
-        """
+        """The answer in plain words; of a refused slice its reason. Never denies a tumor at the operating point."""
         if self.status == "refused":
             return self.reason
         tumor, no_tumor = percent(self.tumor_probability), self.label == CLASSES[NO_TUMOR]
@@ -86,18 +83,9 @@ class Prediction:
 
     def as_dict(self) -> dict:
         """JSON-ready, without the evidence map and its window."""
-        return {
-            "status": self.status,
-            "reason": self.reason,
-            "label": self.label,
-            "prediction_set": list(self.prediction_set),
-            "probabilities": self.probabilities,
-            "tumor_probability": self.tumor_probability,
-            "threshold": self.threshold,
-            "sees_tumor": self.sees_tumor,
-            "brain_score": self.brain_score,
-            "distance": self.distance,
-        }
+        names = ("status", "reason", "label", "prediction_set", "probabilities", "tumor_probability", "threshold")
+        entry = {name: getattr(self, name) for name in (*names, "sees_tumor", "brain_score", "distance")}
+        return entry | {"prediction_set": list(self.prediction_set)}
 
 
 def by_probability(probabilities: np.ndarray, kept: np.ndarray) -> tuple[str, ...]:
@@ -106,7 +94,7 @@ def by_probability(probabilities: np.ndarray, kept: np.ndarray) -> tuple[str, ..
 
 
 def doubts_about_answer(probabilities: np.ndarray, kept: np.ndarray, threshold: float) -> list[str]:
-    """What keeps one slice's answer open, in a sentence; empty if nothing does. The weightiest doubt is named alone."""
+    """The weightiest reason that keeps an answer open, in a sentence; empty if there is none."""
     names = [DISPLAY_NAMES[name] for name in by_probability(probabilities, kept)]
     if len(names) > 1:
         return [f"{either(names).capitalize()}: the model cannot tell which."]

@@ -1,8 +1,7 @@
 """A slice -> the network's input: the one rule for training and serving.
 
-The head is found, a square window is laid around it with a margin, and the window is resized: the aspect ratio is kept,
-whatever the window covers beyond the image is black. Framing by the head removes the shortcut "tight crop = no tumor"
-that the public data sets offer.
+A square window is laid around the head with a margin and resized; beyond the image it is black. Framing by the head
+removes the shortcut "tight crop = no tumor" that the public data sets offer.
 """
 
 import math

@@ -23,7 +23,7 @@ from .wording import either, percent
 if TYPE_CHECKING:
     from .classifier import TumorClassifier
 
-CHUNK = 16  # slices between two reports: a progress bar moves several times a second, and all threads have work
+CHUNK = 16  # slices between two reports of progress
 NO_ANSWER = "Something went wrong while the model looked at this scan. Whoever runs this program finds in its log what."
 ANSWERED = ("accepted", "doubtful", "refused")  # the statuses of what the model has looked at
 
@@ -34,7 +34,6 @@ COLUMNS = (  # prediction_set is a list with spaces, sees_tumor is yes or no
     *("file", "slice", "status", "reason", "label", "prediction_set", "sees_tumor"),
     *(*ROUNDED, "seconds", "answered", "model"),
 )
-SEES_TUMOR = {True: "yes", False: "no", None: ""}
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,8 @@ class Case:
 
 
 def classify(classifier: "TumorClassifier", found: Iterable[Scan | Unreadable]) -> Iterator[tuple[int, Case | None]]:
-    """Classify every slice of what was read.
+    """Classify every slice of `found`, as `scans.read_all` returns it.
 
-    Args: `found` as `scans.read_all` returns it.
     Yields: (slices answered so far, None) after each chunk of slices, and (slices answered so far, case) for each
         entry of `found`, in order. What goes wrong with one is logged, costs that case alone, and raises nothing.
     """
@@ -115,20 +113,11 @@ def each_entry(
 def entry(case: Case, version: str) -> dict:
     """A JSON-ready dictionary of one case.
 
-    Returns: `file`; `status` (accepted, doubtful, refused, unreadable, or failed if the model broke down), `reason` and
-        `sentence`; `label`, `probabilities` {class: p}, `tumor_probability` and `sees_tumor` of the study or the only
-        slice, None where there is no answer; `study`, of several slices: `suspicious` (slice numbers, the most
-        suspicious first), `judged` and `refused` (counts); `slices`, each with its `slice` (number, from 1) and
-        `Prediction.as_dict`; `kind`, `plane`, `sequence`, `spacing` (mm), `notes` and `omitted` (slices left out, each
-        with `count`, `reason` and `other_picture`) of the `Scan`; `seconds` that the model took, `answered` (UTC), and
-        `model`. Slices are numbered as the scan orders them.
+    `label`, `probabilities`, `tumor_probability` and `sees_tumor` are of the study or the only slice, None where there
+    is no answer. Slices are numbered from 1, as the scan orders them. service/schemas.py describes every key.
     """
     verdict, study, scan = case.verdict, case.study, case.scan or Scan([], case.name)
-    counts = study and {
-        "suspicious": [index + 1 for index in study.suspicious],
-        "judged": study.n_judged,
-        "refused": study.n_refused,
-    }
+    suspicious = study and [index + 1 for index in study.suspicious]
     return {
         "file": case.name,
         "status": case.status,
@@ -138,7 +127,7 @@ def entry(case: Case, version: str) -> dict:
         "probabilities": verdict and verdict.probabilities,
         "tumor_probability": verdict and verdict.tumor_probability,
         "sees_tumor": verdict and verdict.sees_tumor,
-        "study": counts,
+        "study": study and {"suspicious": suspicious, "judged": study.n_judged, "refused": study.n_refused},
         "slices": [{"slice": number, **made.as_dict()} for number, made in enumerate(case.predictions, 1)],
         "kind": scan.kind,
         "plane": scan.plane,
@@ -155,8 +144,7 @@ def entry(case: Case, version: str) -> dict:
 def certainty(prediction: Prediction, config: dict) -> list[tuple[str, str, str]]:
     """How sure the answer is, to be shown beside it: (what, answer, what that answer is worth) each.
 
-    `config` of the artifact: sensitivity and specificity are those of its test split, or, before that was measured, of
-    the validation split that the threshold was chosen by; "" where it has none.
+    Sensitivity and specificity are those of the test split, else of validation, in `config` of the artifact.
     """
     point, promise = config["operating_point"], config["prediction_set"]["coverage"]
     shares, whose = (point["tested"], "test") if "tested" in point else (point, "validation")
@@ -164,15 +152,14 @@ def certainty(prediction: Prediction, config: dict) -> list[tuple[str, str, str]
     detected = f"Detected: {tumor}, where {enough} is enough"
     if not prediction.sees_tumor:
         detected = f"Not detected: {tumor}, where {enough} would be needed"
-    measured = [
-        f"{name} {percent(shares[name])}" for name in ("sensitivity", "specificity") if shares[name] is not None
-    ]
+    measured = kept = ""
+    if shares["sensitivity"] is not None:
+        rates = [f"{name} {percent(shares[name])}" for name in ("sensitivity", "specificity")]
+        measured = f"{', '.join(rates)}, on {whose} patients"
+    if promise:
+        kept = f"such a list holds the right answer for {percent(promise)} of slices like those of training"
     possible = either([DISPLAY_NAMES[name] for name in prediction.prediction_set]).capitalize()
-    kept = promise and f"such a list holds the right answer for {percent(promise)} of slices like those of training"
-    return [
-        ("Tumor", detected, ", ".join((*measured, f"on {whose} patients")) if measured else ""),
-        ("Possible", possible, kept or ""),
-    ]
+    return [("Tumor", detected, measured), ("Possible", possible, kept)]
 
 
 def write_csv(entries: Iterable[dict], out: TextIO) -> None:
@@ -183,21 +170,19 @@ def write_csv(entries: Iterable[dict], out: TextIO) -> None:
         for row in rows(entry):
             rounded = {name: "" if row.get(name) is None else f"{row[name]:.4f}" for name in ROUNDED}
             listed = " ".join(row.get("prediction_set") or ())
-            words = {"prediction_set": listed, "sees_tumor": SEES_TUMOR[row["sees_tumor"]]}
+            words = {"prediction_set": listed, "sees_tumor": {True: "yes", False: "no", None: ""}[row["sees_tumor"]]}
             writer.writerow({name: _harmless(cell) for name, cell in (row | rounded | words).items()})
 
 
 def rows(entry: dict) -> Iterator[dict]:
-    """What is said of the whole of a study, `slice` being `WHOLE`, and of each slice; of what has no answer one row."""
+    """One row for the whole of a study, `slice` being `WHOLE`, and one for each slice; one for what has no answer."""
     whole = entry | (entry["probabilities"] or {})
     slices = [entry | made | made["probabilities"] for made in entry["slices"]]
-    if len(slices) != 1:  # of a file without an answer there is nothing but this row
+    if len(slices) != 1:
         yield whole | {"slice": WHOLE if slices else ""}
     yield from slices
 
 
 def _harmless(cell: object) -> object:
     """Text that no spreadsheet takes for a formula; source: OWASP, CSV injection."""
-    if not isinstance(cell, str):
-        return cell
-    return f"'{cell}" if cell.lstrip().startswith(FORMULA_STARTS) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(FORMULA_STARTS) else cell

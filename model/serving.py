@@ -7,7 +7,7 @@ The first of these that can be loaded answers:
 3. MODEL_REPO, "ORG/NAME" on the Hub, at MODEL_REVISION (model/hub.py);
 4. the weights that come with the program.
 
-Whenever it is not the first one asked for, `Origin.note` says so and why.
+If it is not the first one asked for, `Origin.note` says why.
 """
 
 import logging
@@ -46,9 +46,7 @@ Loaded = tuple["TumorClassifier", Origin]
 
 
 class ServedModel:
-    """The model that answers. Whoever asks for it before it is loaded waits; whoever has it keeps it when it is
-    replaced, so that each request is answered by one and the same.
-    """
+    """The model that answers. Whoever asks before it is loaded waits; a request keeps the one that it began with."""
 
     def __init__(self) -> None:
         self._loaded: Future[Loaded] = Future()
@@ -66,7 +64,7 @@ class ServedModel:
         return loaded.result()[1] if loaded.done() and not loaded.exception() else Origin("")
 
     def load(self) -> None:
-        """Load what the environment names, else the next best; once, in a thread of its own. Raises nothing."""
+        """Load what the environment names, else the next best; once. Raises nothing."""
         self._promoted = _promoted_target()
         try:
             self._loaded.set_result(_first_that_loads())
@@ -121,12 +119,10 @@ def _first_that_loads() -> Loaded:
     for name, load in _sources():
         try:
             classifier, origin = load()
-        except ValueError as error:  # all that can be foreseen
-            notes.append(f"{name} cannot be used: {error}")
-            log.warning(notes[-1])
-        except Exception:  # the next may work all the same, and the thread that loads would die of it unnoticed
-            notes.append(f"{name} cannot be used; the server's log says why.")
-            log.exception(notes[-1])
+        except Exception as error:  # the next may work all the same, and the thread that loads would die unnoticed
+            reason = error if isinstance(error, ValueError) else "the server's log says why."  # others are unforeseen
+            notes.append(f"{name} cannot be used: {reason}")
+            log.warning(notes[-1], exc_info=not isinstance(error, ValueError))
         else:
             notes += [f"{name} answer instead."] * bool(notes) + [origin.note] * bool(origin.note)
             return classifier, origin._replace(note=" ".join(notes))
@@ -135,7 +131,7 @@ def _first_that_loads() -> Loaded:
 
 def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
     """What may answer, by name, the one that is asked for first."""
-    if _may_be_promoted():
+    if os.path.lexists(promoted_folder()):
         yield "The promoted weights", partial(_from_folder, promoted_folder())
     if folder := os.environ.get("WEIGHTS"):
         yield f"The weights in {Path(folder).name}", partial(_from_folder, Path(folder))
@@ -143,17 +139,6 @@ def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
         revision = os.environ.get("MODEL_REVISION")
         yield f"The weights of {repository}", partial(_from_hub, repository, revision)
     yield "The weights that come with the program", partial(_from_folder, EMBEDDED)
-
-
-def _may_be_promoted() -> bool:
-    """Whether there is a folder with promoted weights, or nobody can tell: then loading it says so."""
-    try:
-        promoted_folder().lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _from_folder(folder: Path) -> Loaded:

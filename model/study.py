@@ -1,19 +1,13 @@
 """The slices of one volume -> a verdict of the study.
 
-A volume of 155 slices gives 155 chances of a false alarm, so the highest slice cannot speak for the study with the
-slice's threshold. Instead the slices' odds of a tumor are pooled as the network pools the positions of a slice (see
-`network.EvidencePool`):
+A volume of 155 slices gives 155 chances of a false alarm, so a study has an operating point of its own, on
 
-    score = log(mean over slices of exp(r * log-odds)) / r
+    score = log(mean over slices of exp(r * log-odds of a tumor)) / r
 
 With r = 1 it is the logarithm of the mean odds: the evidence for a lesion that shows in one slice, when every slice is
-as likely to be that one (by Bayes' rule; a scan statistic). The mean keeps the score comparable between few thick and
-many thin slices, r < 1 gives less weight to a single slice among many than to a lesion that spans neighbors. A logistic
-function turns the score into a probability, and the study has an operating point of its own. r, the logistic function
-and the threshold are fitted by training/export/calibration.py and travel in config.json under "study".
-
-Slices that were refused take no part: a real volume begins and ends with empty ones. Those of neck and skull base may
-not be refused, and few training images without a tumor show them: false alarms are to be expected there.
+as likely to be that one (Bayes' rule; a scan statistic). r < 1 gives less weight to a single slice than to a lesion
+that spans neighbors. A logistic function turns the score into a probability; training/export/calibration.py fits it, r
+and the threshold, which travel in config.json under "study". Refused slices take no part.
 """
 
 from collections import Counter
@@ -60,10 +54,7 @@ def judge_study(predictions: Sequence[Prediction], config: dict, doubts: Sequenc
     """The verdict on a volume whose slices, in their order in space, are `predictions`; `config` of the artifact.
 
     Args: `doubts`, sentences about the scan itself, such as slices that are not among `predictions`.
-    Raises: ValueError if there are none.
     """
-    if not predictions:
-        raise ValueError("a study has at least one slice")
     parameters = config["study"]
     probabilities = np.array([[made.probabilities[name] for name in CLASSES] for made in predictions])
     judged = np.array([made.status != "refused" for made in predictions])
@@ -82,17 +73,8 @@ def judge_study(predictions: Sequence[Prediction], config: dict, doubts: Sequenc
         ((common, _),) = Counter(made.reason for made in predictions).most_common(1)
         status = "refused"
         reason = sentence = f"None of the {n_refused} slices could be judged. Most often: {common}"
-    return Study(
-        status=status,
-        reason=reason,
-        sentence=sentence,
-        tumor_probability=tumor,
-        sees_tumor=seen,
-        probabilities=dict(zip(CLASSES, of_study.tolist(), strict=True)),
-        suspicious=suspicious,
-        n_judged=n_judged,
-        n_refused=n_refused,
-    )
+    by_class = dict(zip(CLASSES, of_study.tolist(), strict=True))
+    return Study(status, reason, sentence, tumor, seen, by_class, suspicious, n_judged, n_refused)
 
 
 def pooled_odds(probabilities: np.ndarray, sharpness: float) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 from threading import Thread
+from time import sleep
 
 import pytest
 from PIL import Image
@@ -61,14 +62,14 @@ def rows_of(out: Path) -> list[dict]:
 def test_every_file_is_told_of_once_though_a_machine_dies_and_the_program_stops(
     cluster, archive, weights, tmp_path, draw_head, monkeypatch
 ):
-    monkeypatch.setattr(batch, "FILES_OF_SHARD", 1)
+    monkeypatch.setattr(batch, "UNITS_OF_SHARD", 1)
     out, latin = tmp_path / "scores", os.fsencode(archive) + b"/caf\xe9.png"
     with open(latin, "wb") as file:
         Image.fromarray(draw_head(0)).save(file, "PNG")
 
     def kill_the_second_when_something_is_done() -> None:
         while not any(out.glob("*.parquet")):
-            pass
+            sleep(0.05)
         cluster.remove_node(cluster.second, allow_graceful=False)
 
     killer = Thread(target=kill_the_second_when_something_is_done)
@@ -106,7 +107,7 @@ def test_an_object_store_is_read_like_a_folder(cluster, archive, weights):
     for name in (str(archive), archive.as_uri()):
         place = batch.Archive(name)
         assert {f"{archive}/{path}" for path in paths} <= set(place.paths())
-        found = [(path, batch.series_of(place.header(f"{archive}/{path}"))) for path in paths]
+        found = [(path, place.series([f"{archive}/{path}"])[0][1]) for path in paths]
         units = [[f"{archive}/{path}" for path in unit] for unit in batch.grouped(found)]
         assert list(map(len, units)) == [1, 3, 1]
         table = batch.Scorer(place, weights)({"shard": [batch.pickle.dumps(units)]})

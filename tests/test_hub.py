@@ -1,24 +1,16 @@
 """Weights from the Hub: the real client against a local Hub that goes wrong on demand."""
 
-import hashlib
 import json
-import logging
-import os
 import re
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from huggingface_hub import constants, snapshot_download
 
 from model.artifact import CONFIG, EMBEDDED, FILES, OURS, TRAINED, WeightsUnavailable, make_config
 from model.classifier import TumorClassifier
 from model.hub import fetch, find_weights, pinned, why
-from tests.server import REPOSITORY
 
 NAME = "hospital/tumors"
 WEIGHTS, FP32, METRICS = FILES["int8"], FILES["fp32"], "metrics.json"
@@ -27,10 +19,8 @@ BRIEFLY = 0.3  # seconds that a Hub is waited for which shall not answer
 
 def artifact(content: bytes = b"weights", **facts) -> dict[str, bytes]:
     """The files of an artifact, but for its network: nothing here runs it."""
-    metrics = {"weights_sha256": hashlib.sha256(content).hexdigest()}
-    config = {OURS: make_config("tiny", 64, 0.06) | facts}
-    files = {CONFIG: config, METRICS: metrics}
-    return {name: json.dumps(told).encode() for name, told in files.items()} | {WEIGHTS: content, TRAINED: b"trained"}
+    config = json.dumps({OURS: make_config("tiny", 64, 0.06) | facts}).encode()
+    return {CONFIG: config, METRICS: b"{}", WEIGHTS: content, TRAINED: b"trained"}
 
 
 @pytest.fixture(autouse=True)
@@ -69,16 +59,6 @@ def asked(hub) -> list[str]:
     return seen
 
 
-def test_a_folder_is_taken_as_it_is(tmp_path):
-    (tmp_path / WEIGHTS).parent.mkdir()
-    for name, told in artifact().items():
-        (tmp_path / name).write_bytes(told)
-    assert find_weights(tmp_path) == tmp_path
-    assert "has no revision v1" in refusal(str(tmp_path), "v1")
-    (tmp_path / WEIGHTS).write_bytes(b"others")
-    assert "is not of the weights beside it" in refusal(str(tmp_path))
-
-
 @pytest.mark.parametrize("source", ["nowhere", "/no/such/folder", "a/b/c", "./x/y"])
 def test_what_is_no_folder_and_no_repository_is_not_asked_for(hub, source):
     assert "is no folder, and no repository on the Hub" in refusal(source)
@@ -93,11 +73,6 @@ def test_only_json_weights_and_the_card_come_and_the_token_stays_with_the_hub(hu
     fetched = [request for request in requests if request.startswith("GET") and "resolve" in request]
     assert not any(re.search(r"bin|\.py", request) for request in fetched)
     assert any(request.startswith("GET /storage/") for request in requests)  # which refuses whoever sends it a token
-
-
-def test_a_repository_that_was_renamed_is_found_under_its_old_name(hub, repository):
-    hub.server.renamed["hospital/old"] = NAME
-    assert content(find_weights("hospital/old")) == b"weights"
 
 
 def test_a_commit_and_a_tag_name_what_they_named_and_a_commit_is_asked_for_once(hub, repository):
@@ -134,7 +109,7 @@ def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
     ("request_", "fault", "words"),
     [
         ("HEAD .*onnx", {"status": 503}, "within"),
-        ("GET /api/models", {"status": 502}, "out of order (status 502)"),
+        ("GET /api/models", {"status": 502}, "overloaded or out of order (status 502)"),
         ("GET /api/models", {"seconds": 2 * BRIEFLY}, f"{NAME}@main within"),
         ("GET /storage/", {"keep_bytes": 0}, "within"),
         ("GET /storage/", {"content": b"W"}, f"{WEIGHTS} of {NAME} arrives with another checksum"),
@@ -143,7 +118,9 @@ def test_a_newer_format_is_refused_with_a_sentence_and_fetched_once(hub):
 )
 def test_what_goes_wrong_at_the_hub_is_told_and_nothing_of_it_is_used_later(hub, repository, request_, fault, words):
     hub.faults.add(request_, **fault)
+    before = set(threading.enumerate())
     assert words in refusal(patience=BRIEFLY if "within" in words else 60)
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before)  # they hold up no program that ends
     hub.faults.clear()
     assert content(find_weights(NAME)) == b"weights"
 
@@ -163,7 +140,7 @@ def test_offline_what_is_in_the_cache_is_used_whoever_filled_it_and_the_hub_is_n
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     again = fetch(NAME, "v1")
     assert content(again.folder) == content(find_weights(NAME)) == b"weights"
-    assert "HF_HUB_OFFLINE is set" in again.note and "before is used instead" in again.note
+    assert "HF_HUB_OFFLINE is set" in again.note and "last known commit" in again.note
     assert "copy the cache of a machine that has it" in refusal("hospital/nothing")
     assert asked(hub) == []
 
@@ -183,37 +160,24 @@ def test_where_nothing_can_be_written_or_what_was_is_damaged_the_weights_come_al
 
 def test_one_precision_comes_alone_if_one_is_asked_for(hub, repository):
     repository.commit({FP32: b"wide"})
-    assert not (fetch(NAME, "main", "int8").folder / FP32).exists()
+    alone = fetch(NAME, "main", "int8").folder
+    assert not (alone / FP32).exists() and not (alone / TRAINED).exists()
     assert (fetch(NAME, "main", "fp32").folder / FP32).read_bytes() == b"wide"
-    assert (find_weights(NAME, "main") / FP32).exists()
+    assert (find_weights(f"{NAME}@main") / FP32).exists()
 
 
-def test_without_a_revision_the_commit_that_was_met_first_is_kept(hub, repository, state):
+def test_without_a_revision_the_first_commit_is_kept_and_a_branch_is_followed(hub, repository, state, caplog):
     first = fetch(NAME)
-    repository.commit(artifact(b"newer"))
+    newer = repository.commit(artifact(b"newer")).id
     asked(hub)
     assert fetch(NAME) == first
     assert asked(hub) == []
     assert json.loads((state / "pins.json").read_text())[NAME] == first.commit
     assert content(fetch(NAME, "main").folder) == b"newer"  # asked for
+    assert f"{NAME}@main can be moved; it is commit {newer} now" in caplog.text
     assert fetch(NAME) == first  # no longer asked for
     (state / "pins.json").unlink()
     assert content(fetch(NAME).folder) == b"newer"
-
-
-def test_a_branch_is_followed_and_the_log_says_that_it_can_move(hub, repository, caplog):
-    fetch(NAME, "main")
-    newer = repository.commit(artifact(b"newer")).id
-    with caplog.at_level(logging.WARNING, "model.hub"):
-        assert content(fetch(NAME, "main").folder) == b"newer"
-    assert f"{NAME}@main can be moved; it is commit {newer} now" in caplog.text
-
-
-def test_what_training_starts_from_is_needed_unless_one_precision_is_enough(hub):
-    hub.add(NAME).commit({name: told for name, told in artifact().items() if name != TRAINED})
-    assert f"holds no {TRAINED}" in refusal()
-    folder = fetch(NAME, precision="int8").folder
-    assert content(folder) == b"weights" and not (folder / TRAINED).exists()
 
 
 @pytest.mark.parametrize("config", [artifact()[CONFIG], b'{"model_type": "vit"}', b"[", b"[]"])
@@ -222,36 +186,9 @@ def test_what_was_not_published_by_this_program_is_refused(hub, config):
     assert f"holds no {WEIGHTS}. Name a repository with weights of this program" in refusal()
 
 
-def test_weights_of_an_older_format_are_named_as_such_although_their_files_have_other_names(hub, monkeypatch):
-    config = {"format_version": 3, "name": "old", "classes": ["glioma"], "temperature": 0.9}
-    metrics = {"weights_sha256": hashlib.sha256(b"int8").hexdigest()}
-    files = {CONFIG: json.dumps(config).encode(), METRICS: json.dumps(metrics).encode(), TRAINED: b"int8"}
-    hub.add(NAME).commit(files)
-    message = "these weights have format 3; this program reads format 4. Take newer weights."
-    for revision in (None, "main", hub.repository(NAME).head.id):
-        assert message in refusal(NAME, revision) and "holds no" not in refusal(NAME, revision)
-    with pytest.raises(WeightsUnavailable, match=message):
-        TumorClassifier.from_pretrained(NAME)
-    snapshot_download(NAME)  # as the program that they are of has it
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert message in refusal(NAME, hub.repository(NAME).head.id)
-
-
-def test_what_is_still_on_its_way_holds_up_no_program_that_ends(hub, repository):
-    hub.faults.add("GET /storage/", seconds=2 * BRIEFLY)
-    before = set(threading.enumerate())
-    assert "within" in refusal(patience=BRIEFLY)
-    assert all(thread.daemon for thread in set(threading.enumerate()) - before)
-
-
 def test_a_download_that_breaks_off_is_taken_up_again(hub, repository):
     hub.faults.add("GET /storage/", keep_bytes=3, times=1)
     assert content(find_weights(NAME)) == b"weights"
-
-
-def test_metrics_of_other_weights_are_refused(hub):
-    hub.add(NAME).commit(artifact() | {WEIGHTS: b"others"})
-    assert "arrives with another checksum" in refusal()
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, CONFIG, METRICS])
@@ -267,23 +204,13 @@ def test_a_branch_whose_newest_commit_is_of_no_use_stays_at_the_last_one(hub, re
     repository.commit(artifact(b"newer", format_version=99))
     last = fetch(NAME, "main")
     assert content(last.folder) == b"weights"
-    assert "format 99" in last.note and "What hospital/tumors@main was before" in last.note
+    assert "format 99" in last.note and "The last known commit of hospital/tumors@main" in last.note
 
 
 @pytest.mark.parametrize("named_by", ["branch", "commit"])
 def test_where_there_can_be_no_cache_a_sentence_says_what_to_do(hub, repository, named_by):
     hub.home.write_text("a file, where a folder is wanted")
     assert "set HF_HOME to a folder" in refusal(NAME, "main" if named_by == "branch" else repository.head.id)
-
-
-def test_two_at_once_get_the_same(hub, repository):
-    got = []
-    threads = [threading.Thread(target=lambda: got.append(fetch(NAME))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(got) == 2 and got[0] == got[1]
 
 
 @pytest.mark.parametrize(
@@ -299,35 +226,7 @@ def test_each_failure_has_a_remedy(error, remedy):
     assert remedy in why(error, NAME)
 
 
-def test_without_a_source_the_embedded_weights_are_loaded_and_have_no_revision(weights):
-    assert TumorClassifier.from_pretrained().folder == EMBEDDED
+def test_without_a_source_the_embedded_weights_are_loaded_and_a_folder_has_no_revision(weights):
+    assert TumorClassifier.from_pretrained().folder == EMBEDDED == find_weights(EMBEDDED)
     with pytest.raises(WeightsUnavailable, match="has no revision v1"):
         TumorClassifier.from_pretrained(revision="v1")
-
-
-LOAD = """
-import json, sys
-import numpy as np
-from model.classifier import TumorClassifier
-slices = list(np.load(sys.argv[2]))
-classifier = TumorClassifier.from_pretrained(sys.argv[1])
-print(json.dumps([classifier.version, [prediction.as_dict() for prediction in classifier.predict(slices)]]))
-"""
-
-
-def test_a_fresh_process_with_an_empty_cache_predicts_the_same(
-    hub, state, weights, tmp_path, draw_head: Callable[[int], np.ndarray]
-):
-    hub.add(NAME).commit({name: (weights / name).read_bytes() for name in (CONFIG, WEIGHTS)})
-    slices = np.stack([draw_head(seed) for seed in range(2)])
-    np.save(tmp_path / "slices.npy", slices)
-    expected = TumorClassifier.from_folder(weights)
-    answers = [prediction.as_dict() for prediction in expected.predict(list(slices))]
-
-    command = [sys.executable, "-c", LOAD, NAME, str(tmp_path / "slices.npy")]
-    fresh = hub.environment | {"STATE_FOLDER": str(state), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=os.environ | fresh, stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert json.loads(done.stdout) == [expected.version, answers]
-    assert hub.home.is_dir()

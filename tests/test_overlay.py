@@ -27,11 +27,6 @@ def test_the_picture_keeps_the_aspect_ratio_and_has_a_handy_size(shape, expected
     assert overlay.picture(np.zeros(shape, np.uint8)).shape == expected
 
 
-def test_8_bit_slices_of_handy_size_are_shown_as_they_are():
-    pixels = np.tile(PIXELS, (3, 6))
-    np.testing.assert_array_equal(overlay.picture(pixels), pixels)
-
-
 def test_16_bit_slices_use_the_whole_range_of_gray():
     ramp = np.linspace(1000, 1400, 600 * 600).reshape(600, 600).astype(np.uint16)
     shown = overlay.picture(ramp)
@@ -62,14 +57,6 @@ def test_the_colors_get_brighter_with_the_evidence():
     """So the map reads in gray and with any color vision (luma of ITU-R 601)."""
     levels = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in overlay.COLORS]
     assert (np.diff(np.array(levels) @ (0.299, 0.587, 0.114)) > 20).all()
-
-
-def test_a_contour_encloses_the_strongest_evidence():
-    picture = overlay.evidence_picture(np.zeros_like(PIXELS), share_at(5, 5), Window(-50, 0, 200))
-    white = (picture == 255).all(axis=2)
-    rows, columns = np.nonzero(white)
-    middle = picture[(rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2]
-    assert white.any() and not (middle == 255).all() and middle.max() > 100
 
 
 def test_a_layer_shown_at_the_usual_opacity_makes_the_picture_with_the_evidence_on_it():

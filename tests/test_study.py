@@ -34,13 +34,9 @@ def test_score_of_sharpness_1_is_the_logarithm_of_the_mean_odds():
     score, shares = pooled_odds(probabilities, 1.0)
     odds = tumor / (1 - tumor)
     assert score == pytest.approx(np.log(odds.mean()))
-    np.testing.assert_allclose(shares, odds / odds.sum())
-
-
-def test_certain_slices_have_finite_scores():
     certain = np.array([[0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
     assert np.isfinite(study_probabilities(certain, PARAMETERS)).all()
-    assert np.isfinite(study_probabilities(certain[:1], PARAMETERS)).all()
+    np.testing.assert_allclose(shares, odds / odds.sum())
 
 
 def test_thinner_slices_of_the_same_head_get_the_same_verdict():
@@ -70,6 +66,7 @@ def test_refused_slices_take_no_part():
     slices = volume((20, 0.05), (4, 0.9))
     empty = [slice_of(0.99, status="refused", reason=NO_BRAIN)] * 6
     alone, among = judge_study(slices, CONFIG), judge_study(empty + slices + empty, CONFIG)
+    assert (alone.status, alone.reason) == ("accepted", "")
     assert (among.n_judged, among.n_refused) == (24, 12) and alone.n_refused == 0
     assert among.probabilities == alone.probabilities and among.status == alone.status == "accepted"
     assert among.suspicious == tuple(index + 6 for index in alone.suspicious)
@@ -86,7 +83,6 @@ def test_a_volume_of_refused_slices_is_refused_for_the_commonest_reason():
     ("slices", "parameters", "words"),
     [
         (volume((3, 0.04)), {}, "A volume of 3 slices is too small"),
-        (volume((1, 0.04)), {}, "A volume of 1 slice is too small"),
         (volume((4, 0.04)) + [slice_of(0.9, status="refused")] * 3, {}, "Only 4 of 7 slices"),
         (volume((20, 0.04)) + [slice_of(0.9, status="refused")] * 41, {}, "Only 20 of 61 slices"),
         (volume((9, 0.04), (11, 0.95)), {}, "more than half of the slices"),
@@ -99,12 +95,6 @@ def test_a_volume_of_refused_slices_is_refused_for_the_commonest_reason():
 def test_a_doubtful_study_says_why(slices, parameters, words):
     study = judge_study(slices, {"study": PARAMETERS | parameters})
     assert study.status == "doubtful" and words in study.reason
-
-
-def test_a_study_without_doubts_has_no_reason():
-    study = judge_study(volume((25, 0.03)), CONFIG)
-    assert (study.status, study.reason, study.sees_tumor) == ("accepted", "", False)
-    assert "no evidence of a tumor" in study.sentence and "25 slices" in study.sentence
 
 
 def test_a_tumor_that_is_seen_below_one_half_is_not_called_likely():
@@ -124,16 +114,6 @@ def test_suspicious_slices_are_peaks_apart_from_each_other_the_highest_first():
 def test_the_sentence_counts_slices_from_one_and_names_the_most_suspicious():
     study = judge_study(volume((12, 0.04), (1, 0.97), (3, 0.99), (10, 0.04)), CONFIG)
     assert study.suspicious[0] == 13 and "Look at slice 14 first" in study.sentence
-
-
-def test_refused_slices_are_never_called_suspicious():
-    slices = volume((10, 0.04)) + [slice_of(0.99, status="refused", reason=NO_BRAIN)] * 5
-    assert max(judge_study(slices, CONFIG).suspicious) < 10
-
-
-def test_no_slices_are_no_study():
-    with pytest.raises(ValueError, match="at least one slice"):
-        judge_study([], CONFIG)
 
 
 def test_without_calibration_the_odds_are_the_mean_odds():

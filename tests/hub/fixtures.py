@@ -11,10 +11,9 @@ import pytest
 import uvicorn
 from huggingface_hub import constants
 
-from .access import OWNER, READ_TOKEN, WRITE_TOKEN
 from .faults import Faults
 from .repositories import Repository
-from .server import Hub
+from .server import OWNER, READ_TOKEN, WRITE_TOKEN, Hub
 
 START_SECONDS = 120
 

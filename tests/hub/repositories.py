@@ -3,8 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 LARGE_BYTES = 10 << 20  # files from this size on go to LFS, whatever their name
 LARGE_SUFFIXES = (".onnx", ".safetensors", ".png", ".gz", ".zip")  # of those that the Hub's .gitattributes lists, ours
@@ -44,8 +43,6 @@ class Commit:
     id: str  # 40 hex digits, of what is in it and what came before
     title: str
     files: dict[str, File]
-    parent: str = ""
-    date: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Repository:
@@ -54,40 +51,27 @@ class Repository:
     def __init__(self, kind: str, name: str, private: bool = False, sdk: str | None = None):
         self.kind, self.name, self.private, self.sdk = kind, name, private, sdk
         self.commits: dict[str, Commit] = {}
-        self.branches: dict[str, str] = {}
+        self.main = ""  # id of the newest commit
         self.tags: dict[str, str] = {}
         self.variables: dict[str, str] = {}  # of a Space's environment
         self.commit({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}, "initial commit")
 
     @property
     def head(self) -> Commit:
-        return self.commits[self.branches["main"]]
+        return self.commits[self.main]
 
     def find(self, revision: str) -> Commit | None:
-        """The commit that a branch, a tag or a full commit id stands for."""
-        name = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        return self.commits.get(self.branches.get(name) or self.tags.get(name) or name)
+        """The commit that "main", a tag or a full commit id stands for."""
+        return self.head if revision == "main" else self.commits.get(self.tags.get(revision, revision))
 
     def commit(self, files: Mapping[str, bytes | File], title: str = "change", without: tuple[str, ...] = ()) -> Commit:
-        """Put `files` on top of main's and take `without` away (paths; with "/" at the end, folders)."""
-        before = self.head if self.commits else None
-        kept = {path: file for path, file in (before.files if before else {}).items() if not _is_in(path, without)}
+        """Put `files` on top of main's and take the paths `without` away."""
+        before = self.head.files if self.commits else {}
+        kept = {path: file for path, file in before.items() if path not in without}
         for path, file in files.items():
             kept[path] = file if isinstance(file, File) else File(file, is_large(path, len(file)))
-        parent = before.id if before else ""
-        told = [self.kind, self.name, parent, title, sorted((path, file.blob_id) for path, file in kept.items())]
-        commit = Commit(hashlib.sha1(json.dumps(told).encode()).hexdigest(), title, kept, parent)
+        facts = [self.kind, self.name, self.main, title, sorted((path, file.blob_id) for path, file in kept.items())]
+        commit = Commit(hashlib.sha1(json.dumps(facts).encode()).hexdigest(), title, kept)
         self.commits[commit.id] = commit
-        self.branches["main"] = commit.id
+        self.main = commit.id
         return commit
-
-    def history(self, commit: Commit) -> list[Commit]:
-        """The newest first."""
-        commits = [commit]
-        while commits[-1].parent:
-            commits.append(self.commits[commits[-1].parent])
-        return commits
-
-
-def _is_in(path: str, removed: tuple[str, ...]) -> bool:
-    return any(path == one or (one.endswith("/") and path.startswith(one)) for one in removed)

@@ -29,11 +29,11 @@ PROBE, EXACT = "products_of_255_and_127", 64 * 255 * 127  # an output of the gra
 DISPLAY_NAMES = {"pituitary": "pituitary tumor", "notumor": "no tumor"}  # of the others, their own
 BLANK = "The image is blank: every pixel has the same brightness. Choose a slice that shows the brain."
 NO_BRAIN = "This does not look like a brain MRI. Upload one slice of a brain MRI, without frames or text."
-TOO_STRANGE = (
+OUT_OF_DISTRIBUTION = (
     "This is too unlike the brain MRI that the model has learned from for an answer to mean anything. "
     "Upload a plain slice that shows the whole head: T1 with or without contrast agent, T2 or FLAIR."
 )
-STRANGE = (
+UNUSUAL = (
     "This differs from the brain MRI that the model has learned from: read the result with care, and compare it with "
     "other slices of the scan."
 )
@@ -73,7 +73,7 @@ class TumorModel:
 
         doubts = []
         if score < limits["doubtful_below"] or distance >= limits["doubtful_from"]:
-            doubts.append(STRANGE)
+            doubts.append(UNUSUAL)
         if len(kept) > 1:
             *names, last = (DISPLAY_NAMES.get(name, name) for name in kept)
             doubts.append(f"{', '.join(names).capitalize()} or {last}: the model cannot tell which.")
@@ -82,7 +82,7 @@ class TumorModel:
         elif sees_tumor != (label != "notumor"):
             doubts.append(UNSEEN if sees_tumor else UNSURE)
         refusals = {BLANK: not square.any(), NO_BRAIN: score < limits["refused_below"]}
-        refusals[TOO_STRANGE] = distance >= limits["refused_from"]
+        refusals[OUT_OF_DISTRIBUTION] = distance >= limits["refused_from"]
         refusal = next((sentence for sentence, holds in refusals.items() if holds), "")
         return {
             "status": "refused" if refusal else "doubtful" if doubts else "accepted",
