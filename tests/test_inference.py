@@ -120,7 +120,7 @@ def test_whatever_the_limits_are_the_reasons_are_the_same(model, own, without_li
         answers = [there(pixels) for pixels in slices]
         assert answers == [prediction.as_dict() for prediction in here.predict(slices)]
         reasons |= {answer["reason"] for answer in answers}
-    of_slice = inference.BLANK, inference.NO_BRAIN, inference.TOO_STRANGE, inference.STRANGE
+    of_slice = inference.BLANK, inference.NO_BRAIN, inference.OUT_OF_DISTRIBUTION, inference.UNUSUAL
     of_answer = inference.UNDECIDED, inference.UNSEEN, inference.UNSURE, " or no tumor: the model cannot tell which."
     for sentence in (*of_slice, *of_answer):
         assert any(sentence in reason for reason in reasons), sentence

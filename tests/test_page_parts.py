@@ -14,7 +14,7 @@ from PIL import Image
 import app
 from model import CLASSES, overlay
 from model.artifact import make_config
-from model.prediction import BLANK, NO_BRAIN, STRANGE, TOO_STRANGE
+from model.prediction import BLANK, NO_BRAIN, OUT_OF_DISTRIBUTION, UNUSUAL
 from model.report import NO_ANSWER, Case
 from model.scans import Scan
 from model.serving import ModelMissing, Origin
@@ -70,7 +70,7 @@ def test_a_refused_slice_has_no_evidence_and_no_figures_but_the_reason():
     assert pictures.figures(PIXELS)["value"].count("<figure") == 1  # before there is an answer
     refused = panels.html.panels(panels.of_slice(prediction(GLIOMA, "refused", BLANK), CONFIG))
     assert "<dl>" not in refused and "%" not in refused and "Choose a slice" in refused
-    for reason in (BLANK, NO_BRAIN, TOO_STRANGE):  # first what is wrong, then what to do
+    for reason in (BLANK, NO_BRAIN, OUT_OF_DISTRIBUTION):  # first what is wrong, then what to do
         assert f"{panels.finding(reason)} {panels.remedy(reason)}" == reason and panels.remedy(reason)
     assert panels.finding("It is empty.") == "It is empty." and panels.remedy("It is empty.") == ""
 
@@ -82,15 +82,15 @@ def test_each_doubt_stands_in_the_panel_that_it_belongs_to():
     sure, worth = shown(GLIOMA)
     assert "Accepted" in sure and "a &lt;note&gt;" in sure
     assert "sensitivity 97 %, specificity 91 %" in worth and "Glioma alone" in worth
-    about_slice, about_answer = shown((0.45, 0.4, 0.1, 0.05), "doubtful", STRANGE, "Glioma or meningioma.")
-    assert STRANGE in about_slice and "Doubtful" in about_slice
-    assert "Glioma or meningioma: the model cannot tell" in about_answer and STRANGE not in about_answer
+    about_slice, about_answer = shown((0.45, 0.4, 0.1, 0.05), "doubtful", UNUSUAL, "Glioma or meningioma.")
+    assert UNUSUAL in about_slice and "Doubtful" in about_slice
+    assert "Glioma or meningioma: the model cannot tell" in about_answer and UNUSUAL not in about_answer
     about_slice, about_answer = shown((0.4, 0.2, 0.2, 0.2), "doubtful", "", "No class reaches 50 %.")
     assert "Accepted" in about_slice and "No class reaches 50 %" in about_answer
 
 
 def test_a_study_says_how_many_slices_it_rests_on_and_how_many_differ_from_training():
-    made = [prediction(GLIOMA)] * 6 + [prediction(GLIOMA, "doubtful", STRANGE)] * 2 + [prediction(CLEAR, "refused")]
+    made = [prediction(GLIOMA)] * 6 + [prediction(GLIOMA, "doubtful", UNUSUAL)] * 2 + [prediction(CLEAR, "refused")]
     config = CONFIG | {"study": {"sharpness": 1, "slope": 1, "intercept": 0, "threshold": 0.5, "sensitivity": 0.9}}
     config["study"]["specificity"] = None
     study = judge_study(made, config)

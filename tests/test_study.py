@@ -5,7 +5,7 @@ import pytest
 
 from model import CLASSES, NO_TUMOR
 from model.artifact import UNCALIBRATED_STUDY
-from model.prediction import NO_BRAIN, TOO_STRANGE, Prediction
+from model.prediction import NO_BRAIN, OUT_OF_DISTRIBUTION, Prediction
 from model.preprocess import Window
 from model.study import SHOWN, judge_study, peaks, pooled_odds, study_probabilities
 
@@ -73,7 +73,7 @@ def test_refused_slices_take_no_part():
 
 
 def test_a_volume_of_refused_slices_is_refused_for_the_commonest_reason():
-    refused = [slice_of(0.99, status="refused", reason=reason) for reason in (TOO_STRANGE, NO_BRAIN, NO_BRAIN)]
+    refused = [slice_of(0.99, status="refused", reason=reason) for reason in (OUT_OF_DISTRIBUTION, NO_BRAIN, NO_BRAIN)]
     study = judge_study(refused, CONFIG)
     assert (study.status, study.sees_tumor, study.suspicious, study.n_judged) == ("refused", False, (), 0)
     assert NO_BRAIN in study.reason and "None of the 3 slices" in study.reason and study.sentence == study.reason
