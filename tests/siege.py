@@ -1,7 +1,8 @@
 """Besiege a started server: thousands of hostile uploads of our own making, through POST /predict, and a table of it.
 
-    make hostile                                    # all of them: some minutes
-    python -m tests.siege --seed 1 --keep FOLDER    # others, and the log and the bodies that did harm
+    make hostile                                          # all of them: some minutes, at most --minutes
+    python -m tests.siege --only "polyglots" --every 10   # a try: each tenth of one family
+    python -m tests.siege --seed 1 --keep FOLDER          # others, and the log and the bodies that did harm
 
 Exit code 0 if there was no crash and no trace. A crash: the server is gone or does not answer, a status of 5xx but 503,
 a process that reads has died or was stopped, or a good file was refused beside bad ones. A trace: a message of the
@@ -75,12 +76,14 @@ def outcome(kind: str, upload: Upload, reply: Reply) -> Outcome:
     return Outcome(kind, upload, reply, statuses, harm, any(TRACE.search(message) for message in messages))
 
 
-async def besiege(port: int, kind: str, uploads: Sequence[Upload]) -> list[Outcome]:
-    """What came of the uploads."""
+async def besiege(port: int, kind: str, uploads: Sequence[Upload], until: float = np.inf) -> list[Outcome]:
+    """What came of the uploads that could be sent before `until`, of time.monotonic()."""
     outcomes, rest = [], enumerate(uploads)
 
     async def send_one_by_one() -> None:
         for number, upload in rest:
+            if time.monotonic() > until:
+                return
             address = f"10.{len(kind)}.{number >> 8}.{number & 255}"  # hardly one twice: the rate limit is not measured
             client, begin = Client(port), time.perf_counter()
             try:
@@ -96,10 +99,7 @@ async def besiege(port: int, kind: str, uploads: Sequence[Upload]) -> list[Outco
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.siege", description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance")
-    parser.add_argument("--keep", type=Path, help="a folder for the log and the bodies that did harm")
-    options, begin, outcomes = parser.parse_args(arguments), time.monotonic(), []
+    options, begin, outcomes = parsed(arguments), time.monotonic(), []
     with ExitStack() as stack:
         log, port = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "log", free_port()
         process = start_app(log, EMBEDDED, port)
@@ -109,8 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
         controls = list(FAMILIES["valid"](0))
         before = answers(asyncio.run(besiege(port, "before", controls)))
         print("| | inputs | HTTP | files | p50, p99, most | crashes | traces | MB after |\n" + "| --- " * 8 + "|")
-        for kind, uploads in FAMILIES.items():
-            outcomes += (now := asyncio.run(besiege(port, kind, list(uploads(options.seed)))))
+        for kind in options.only or FAMILIES:
+            uploads = list(FAMILIES[kind](options.seed))[:: options.every]
+            outcomes += (now := asyncio.run(besiege(port, kind, uploads, begin + 60 * options.minutes)))
             print(row(kind, now, process.pid), flush=True)
         is_as_before = answers(asyncio.run(besiege(port, "after", controls))) == before
         print(row("**all**", outcomes, process.pid))
@@ -143,6 +144,16 @@ def row(kind: str, outcomes: list[Outcome], pid: int) -> str:
     harms, traces = sum(bool(one.harm) for one in outcomes), sum(one.has_trace for one in outcomes)
     times, megabytes = f"{half:.3f}, {most:.2f}, {longest:.1f} s", resident_mb(family(pid))
     return f"| {kind} | {len(outcomes):,} | {http} | {files} | {times} | {harms} | {traces} | {megabytes:.0f} |"
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.siege", description=__doc__.split("\n")[0])
+    parser.add_argument("--only", action="append", choices=FAMILIES, help="this family; may be given again")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance")
+    parser.add_argument("--every", type=int, default=1, help="send each n-th input only")
+    parser.add_argument("--minutes", type=float, default=30, help="after which no more is sent")
+    parser.add_argument("--keep", type=Path, help="a folder for the log and the bodies that did harm")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

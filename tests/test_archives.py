@@ -91,6 +91,20 @@ def test_each_file_in_a_zip_is_an_entry_whatever_its_name(names):
         assert [entry.slices[0][0, 0] for entry in scans.read_all([content])] == shown
 
 
+def zip64(content):
+    """The ZIP with the end record of large ones before its own, as some programs always write it."""
+    end = content.rindex(b"PK\5\6")
+    entries, size, offset = struct.unpack_from("<HII", content, end + 10)
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, entries, entries, size, offset)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    last = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return content[:end] + record + locator + last
+
+
+def test_a_small_zip_with_the_end_record_of_a_large_one_is_read(png):
+    assert len(scans.read(zip64(zipped({"a.png": png}))).slices) == 1
+
+
 def test_what_is_no_scan_costs_a_zip_no_row(png, tmp_path):
     file = tmp_path / "disc.zip"
     file.write_bytes(zipped({"scan.png": png} | NO_SCANS))
@@ -144,6 +158,13 @@ def test_a_directory_is_refused_before_its_entries_are_taken_apart(monkeypatch):
     monkeypatch.setattr(sources, "ZipFile", lambda file: pytest.fail("it was taken apart"))
     assert "entries" in refusal(zip_with_entries(limits.MAX_ZIP_ENTRIES + 1))
     assert "entries" in refusal(zip_with_entries(70_000))
+
+
+def test_a_directory_that_claims_more_than_there_is_is_called_damaged(png):
+    large = bytearray(zip64(zipped({"a.png": png})))
+    for place in (32, 40):  # entries, bytes of the directory
+        struct.pack_into("<Q", large, large.rindex(b"PK\6\6") + place, 2**40)
+    assert "damaged" in refusal(bytes(large))
 
 
 def test_an_entry_larger_than_it_claims_is_refused(png):

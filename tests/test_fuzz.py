@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model.scans import isolated
 from tests.regressions import dicom_bombs
-from tests.regressions.answers import settle
+from tests.regressions.answers import assert_proper, settle
 from tests.regressions.bombs import nifti_header, zip_with_entries
 from tests.regressions.valid import VALID, picture
 
@@ -118,3 +119,11 @@ def test_a_tiff_with_any_entry_is_refused_or_read(tmp_path, tag, kind, count, va
         if int.from_bytes(content[entry : entry + 2], "little") == tag:
             struct.pack_into("<HHII", content, entry, tag, kind, count, value)
     settle(tmp_path, bytes(content))
+
+
+@WITHIN_A_LIMIT
+@given(name=st.text(max_size=300))
+def test_any_name_is_shown_as_one(tmp_path, name):
+    (tmp_path / "upload").write_bytes(picture("PNG", np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)))
+    (scan,) = isolated.read_all([tmp_path / "upload"], [name])
+    assert_proper(scan)

@@ -1,5 +1,6 @@
 """Files that bite: each is read or refused with a sentence that helps, by a process that survives it."""
 
+import json
 import random
 
 import numpy as np
@@ -9,9 +10,9 @@ from model import scans
 from model.scans import Scan, Unreadable, isolated
 from tests.dicom_files import dicom, zipped
 from tests.load.clients import Reply
-from tests.regressions.answers import OF_THE_GUARD, assert_proper, settle, was_read
-from tests.regressions.hostile import FAMILIES, KINDS, NAMES, at_its_limit, flipped, patched, valid
-from tests.regressions.valid import VALID, drawn, picture
+from tests.regressions.answers import OF_THE_GUARD, assert_proper, assert_shown_name, settle, was_read
+from tests.regressions.hostile import FAMILIES, GOOD, KINDS, NAMES, Upload, at_its_limit, flipped, patched, valid
+from tests.regressions.valid import VALID, drawn, picture, zipped_series
 from tests.siege import outcome
 
 KILOBYTE, MEGABYTE = 1024, 1024**2
@@ -31,7 +32,7 @@ def test_hostile_files_in_one_upload_cost_a_row_each(shared_data):
     names = [f"{number} {file.name}" for number, file in enumerate(files)]
     entries = isolated.read_all(files, names)
     assert [entry.name for entry in entries] == names
-    for entry in (*entries, *(Unreadable("IM0001", sentence) for sentence in OF_THE_GUARD)):
+    for entry in entries:
         assert_proper(entry)
 
 
@@ -64,6 +65,11 @@ def test_a_wrong_extension_changes_nothing(tmp_path, kind):
         np.testing.assert_array_equal(np.stack(other.slices), np.stack(expected.slices))
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 128, 132, 348, 5000])
+def test_zero_bytes_are_refused(tmp_path, size):
+    assert not was_read(settle(tmp_path, bytes(size)))
+
+
 def test_an_element_longer_than_any_memory_is_not_made_room_for(tmp_path):
     content = valid("DICOM, explicit")
     place = content.index(b"OB\0\0") + 4  # of the second element
@@ -84,6 +90,30 @@ def test_the_service_stands_a_sample_of_the_siege(api, family):
         assert not came.harm and not came.has_trace, (upload.what, came.harm, answer.text)
 
 
+@pytest.mark.parametrize(
+    "status, answer, harm",
+    [
+        (0, "", "no answer"),
+        (500, {"detail": "Something went wrong."}, "status 500"),
+        (503, {"detail": "Too busy."}, ""),
+        (422, {"detail": "x", "files": [{"file": "a", "reason": isolated.DEADLY}]}, isolated.DEADLY),
+        (200, [{"file": "a", "status": "failed", "reason": ""}], "status 200"),
+        (200, [{"file": GOOD, "status": "unreadable", "reason": ""}], "a good file was refused beside bad ones"),
+        (200, [{"file": GOOD, "status": "doubtful", "reason": ""}], ""),
+    ],
+)
+def test_the_siege_counts_what_is_harm(status, answer, harm):
+    upload = Upload("", b"", has_good=harm != "status 200" and status == 200)
+    came = outcome("", upload, Reply(status, 0, 0, json.dumps(answer).encode() if answer else b""))
+    assert (came.harm, came.has_trace) == (harm, False)
+
+
+def test_the_siege_finds_traces():
+    for sentence in ("KeyError: 'Rows'", 'File "/srv/model/cases.py", line 3', "Traceback (most recent call last)"):
+        body = json.dumps({"detail": "x", "files": [{"file": "a", "reason": sentence}]}).encode()
+        assert outcome("", Upload("", b""), Reply(422, 0, 0, body)).has_trace
+
+
 # names
 
 
@@ -100,3 +130,20 @@ def test_no_name_in_an_archive_leaves_it(tmp_path, name):
     inside = NAMES[name].replace("\0", "")
     settle(tmp_path, zipped({inside: picture("PNG", drawn(48)), f"/tmp/../{inside}": dicom(drawn(48))}))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["upload"]
+
+
+def test_an_encrypted_archive_and_one_of_folders_are_refused(tmp_path):
+    content = bytearray(zipped_series())
+    for header, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := content.find(header, at + 1)) >= 0:
+            content[at + place] |= 1  # "encrypted"
+    assert not was_read(settle(tmp_path, bytes(content)))
+    assert not was_read(settle(tmp_path, zipped({"study/": b""})))
+
+
+def test_the_sentences_of_the_guard_are_plain():
+    for sentence in OF_THE_GUARD:
+        assert_proper(Unreadable("IM0001", sentence))
+    with pytest.raises(AssertionError):
+        assert_shown_name("a/b")

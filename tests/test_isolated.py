@@ -132,6 +132,14 @@ def test_what_was_read_before_a_process_died_is_kept(own_readers, slices, tmp_pa
     assert [entry.reason for entry in others] == [isolated.DEADLY, isolated.TOO_MANY]
 
 
+def test_the_dead_are_buried(faulty_readers, slices, tmp_path):
+    isolated.read_all(slices[0][:1])
+    (reader,) = faulty_readers()
+    assert not is_gone(reader.pid)
+    isolated.read_all([fault(tmp_path, "abort")])
+    assert is_gone(reader.pid)
+
+
 def test_a_reader_that_died_asleep_is_replaced(own_readers, slices):
     isolated.read_all(slices[0][:1])
     (reader,) = own_readers()
@@ -163,6 +171,12 @@ def test_requests_at_once_get_their_own_files(faulty_readers, slices, tmp_path):
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(ask, range(18))) == 18 + 2
     assert len(faulty_readers()) <= isolated.PROCESSES
+
+
+def test_each_file_is_announced_before_it_is_read(slices):
+    begun = []
+    isolated.read_all(slices[0], begin=begun.append)
+    assert sorted(set(begun)) == [0, 1, 2]
 
 
 def test_a_caller_that_gives_up_does_not_leave_its_answer_to_the_next(own_readers, slices):

@@ -57,6 +57,13 @@ def test_both_versions_are_read_packed_or_not(kind, packed):
     assert_shows(scans.read(nifti(head_volume(), kind=kind, packed=packed)), head_volume())
 
 
+@pytest.mark.parametrize("only", ["sform", "qform"])
+@pytest.mark.parametrize("codes", CODES)
+def test_either_form_places_the_volume(only, codes):
+    other = {"sform": "qform_code", "qform": "sform_code"}[only]
+    assert_shows(scans.read(nifti(head_volume(), codes=codes, **{other: 0})), head_volume())
+
+
 def test_the_place_is_the_one_that_nibabel_computes():
     """Of an oblique volume whose voxels have three different sizes, by quaternion."""
     angle = 0.2
@@ -84,6 +91,11 @@ def test_thick_slices_are_shown_in_the_plane_they_were_recorded_in():
         scan = scans.read(nifti(head_volume(), steps=steps))
         assert (scan.plane, scan.spacing) == (plane, (4, 1))
         assert len(scan.slices) == head_volume().shape[thick]
+
+
+def test_pixels_become_square():
+    scan = scans.read(nifti(head_volume((40, 60, 44)), steps=(2, 1, 8)))
+    assert scan.slices[0].shape == (60, 80) and scan.spacing == (8, 1)
 
 
 def test_of_several_volumes_the_first_is_read_and_the_others_forbid_acceptance():
@@ -135,23 +147,54 @@ def test_a_mask_is_refused_as_one_whatever_its_type(dtype, n_labels):
     assert "mask" in refusal(content)
 
 
-def test_an_array_of_colors_is_refused_and_three_or_four_slices_are_read():
+@pytest.mark.parametrize("n_colors", [3, 4])
+def test_an_array_of_colors_is_one_picture(n_colors):
+    color = np.random.default_rng(0).integers(0, 256, (48, 64, n_colors)).astype(np.uint8)
+    color[..., 3:] = 255
+    scan = scans.read(nib.Nifti1Image(color, np.eye(4)).to_bytes())
+    (picture,) = scan.slices
+    gray = color[..., :3] @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(picture, (gray - gray.min()) / np.ptp(gray) * 65535, atol=2)
+
+
+def test_gray_colors_are_one_picture_and_three_slices_are_three():
     gray = np.random.default_rng(0).integers(0, 256, (48, 64, 1)).astype(np.uint8)
-    assert "color picture" in refusal(nifti(np.repeat(gray, 3, axis=2), steps=(1, 1, 5)))
-    color = np.random.default_rng(0).integers(0, 256, (48, 64, 4)).astype(np.uint8)
-    color[..., 3] = 255
-    for channels in (3, 4):
-        assert "color picture" in refusal(nib.Nifti1Image(color[..., :channels], np.eye(4)).to_bytes())
+    assert len(scans.read(nifti(np.repeat(gray, 3, axis=2), steps=(1, 1, 5))).slices) == 1
     assert len(scans.read(nifti(head_volume((48, 64, 3)), steps=(1, 1, 5))).slices) == 3
-    assert len(scans.read(nib.Nifti1Image(head_volume((48, 64, 4)), np.eye(4)).to_bytes()).slices) == 4
 
 
-def test_a_unit_that_cannot_be_is_taken_for_millimeters():
+def test_four_slices_are_no_picture_though_two_are_blank_or_nothing_says_where_they_lie():
+    volume = head_volume((48, 64, 4))
+    assert len(scans.read(nib.Nifti1Image(volume, np.eye(4)).to_bytes()).slices) == 4
+    volume[..., :2] = 0
+    assert len(scans.read(nifti(volume, steps=(1, 1, 5))).slices) == 4
+
+
+def test_the_other_volumes_of_a_picture_are_counted():
+    color = np.random.default_rng(0).integers(0, 256, (64, 48, 3, 5)).astype(np.uint8)
+    scan = scans.read(nib.Nifti1Image(color, np.eye(4)).to_bytes())
+    assert len(scan.slices) == 1 and [omission.count for omission in scan.omitted] == [4] and scan.doubts
+
+
+def test_a_size_of_zero_beyond_the_last_dimension_is_one():
+    content = bytearray(nifti(head_volume()))
+    struct.pack_into("<8h", content, 40, 4, 40, 36, 44, 0, 1, 1, 1)
+    assert_shows(scans.read(bytes(content)), head_volume())
+
+
+def test_a_unit_that_cannot_be_costs_the_distances_and_nothing_else():
     plain, wrong = (scans.read(nifti(head_volume(), steps=(1, 1, 3), xyzt_units=unit)) for unit in (2, 1))
-    assert (wrong.plane, wrong.spacing, wrong.notes) == (plain.plane, (3, 1), ())
+    assert wrong.plane == plain.plane and not wrong.is_volume and "in meters" in wrong.notes[0]
     np.testing.assert_array_equal(np.stack(wrong.slices), np.stack(plain.slices))
     in_meters = scans.read(nifti(head_volume(), steps=(0.001, 0.001, 0.003), xyzt_units=1))
     assert in_meters.notes == () and in_meters.spacing == pytest.approx((3, 1))
+
+
+def test_a_pair_and_colors_are_refused_by_name():
+    pair = nib.Nifti1Pair(head_volume(), np.eye(4))
+    assert "pair" in refusal(bytes(pair.header.binaryblock) + bytes(64))
+    colors = np.zeros((40, 40, 40), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    assert "colors" in refusal(nib.Nifti1Image(colors, np.eye(4)).to_bytes())
 
 
 def test_the_header_is_checked_before_any_data_are_unpacked(monkeypatch):

@@ -64,3 +64,9 @@ def test_a_plane_of_stripes_is_left_out():
 )
 def test_what_is_no_volume_is_only_itself(scan):
     assert planes(scan) == {scan.plane: scan}
+
+
+def test_absurd_distances_make_no_absurd_planes():
+    for spacing in ((100, 0.02), (0.02, 100)):
+        cut = planes(Scan([np.zeros((64, 64), np.uint8)] * 64, "", "axial", spacing))
+        assert list(cut) == ["axial"]

@@ -1,5 +1,6 @@
 """Reading pictures: every kind gives the pixels that were written, and whatever is wrong gives a sentence."""
 
+import gzip
 import io
 import re
 import struct
@@ -27,6 +28,11 @@ def slice_8_bit():
     return np.random.default_rng(0).integers(0, 256, (48, 64), dtype=np.uint8)
 
 
+@pytest.fixture
+def slice_12_bit():
+    return np.random.default_rng(1).integers(0, 4096, (48, 64)).astype(np.uint16)
+
+
 def encoded(image, file_format, **options):
     """`image`: a Pillow image or an array; returns the bytes of the file."""
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
@@ -52,14 +58,53 @@ def refusal(content):
 
 
 @pytest.mark.parametrize(
-    ("file_format", "dtype"),
-    [*((kind, "u1") for kind in ("PNG", "BMP", "TIFF", "WEBP")), ("PNG", "u2"), ("TIFF", "u2"), ("TIFF", "f4")],
+    ("file_format", "options"), [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True})]
 )
-def test_every_depth_keeps_its_values(file_format, dtype):
-    written = (np.random.default_rng(1).random((48, 64)) * 255).astype(dtype) * 16
-    pixels = only_slice(encoded(written, file_format))
-    assert pixels.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(pixels, written)
+def test_a_gray_8_bit_slice_is_read_exactly(slice_8_bit, file_format, options):
+    pixels = only_slice(encoded(slice_8_bit, file_format, **options))
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, slice_8_bit)
+
+
+def test_a_jpeg_is_read_as_pillow_decodes_it(slice_8_bit):
+    content = encoded(slice_8_bit, "JPEG")
+    np.testing.assert_array_equal(only_slice(content), np.asarray(Image.open(io.BytesIO(content))))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_16_bit_pixels_keep_every_value(slice_12_bit, file_format):
+    pixels = only_slice(encoded(slice_12_bit, file_format))
+    assert pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pixels, slice_12_bit)
+
+
+def test_big_endian_16_bit_becomes_native(slice_12_bit):
+    big_endian = Image.frombytes("I;16B", slice_12_bit.shape[::-1], slice_12_bit.astype(">u2").tobytes())
+    pixels = only_slice(encoded(big_endian, "TIFF"))
+    assert pixels.dtype == np.dtype("=u2")
+    np.testing.assert_array_equal(pixels, slice_12_bit)
+
+
+def test_float_pixels_keep_every_value(slice_12_bit):
+    values = slice_12_bit.astype(np.float32) / 7 - 100
+    np.testing.assert_array_equal(only_slice(encoded(values, "TIFF")), values)
+
+
+def test_the_name_does_not_matter(slice_8_bit, tmp_path):
+    for name in ("slice.jpg", "IM0001", "notes.txt"):
+        (tmp_path / name).write_bytes(encoded(slice_8_bit, "PNG"))
+        scan = scans.read(tmp_path / name)
+        assert scan.name == name
+        np.testing.assert_array_equal(scan.slices[0], slice_8_bit)
+
+
+def test_each_page_of_a_tiff_is_a_slice_in_order(slice_8_bit, slice_12_bit):
+    pages = [slice_8_bit, slice_12_bit, slice_8_bit[:40, ::-1]]
+    first, *others = map(Image.fromarray, map(np.ascontiguousarray, pages))
+    read = scans.read(encoded(first, "TIFF", save_all=True, append_images=others)).slices
+    assert len(read) == len(pages)
+    for pixels, page in zip(read, pages, strict=True):
+        np.testing.assert_array_equal(pixels, page)
 
 
 def frames_of(count, side=48):
@@ -82,6 +127,21 @@ def test_each_frame_is_a_slice_in_order(file_format, count):
     scan = scans.read(animated(frames, file_format))
     assert not scan.omitted
     np.testing.assert_array_equal(scan.slices, frames)
+
+
+def test_frames_are_shown_as_a_viewer_composes_them():
+    """The second frame covers a part of the first, the third is laid on what was there before it."""
+    canvas = frames_of(1)[0]
+    drawn = [canvas, canvas.copy(), canvas.copy()]
+    drawn[1][10:20, 10:30] = 255
+    drawn[2][30:40, 40:50] = 0
+    for file_format in ("PNG", "GIF"):
+        np.testing.assert_array_equal(scans.read(animated(drawn, file_format)).slices, drawn)
+    patches = [Image.new("RGBA", (64, 48)) for _ in range(2)]
+    for number, patch in enumerate(patches):
+        patch.paste((255,) * 4, (number * 20, 0, number * 20 + 10, 48))
+    first, second = scans.read(encoded(patches[0], "GIF", save_all=True, append_images=patches[1:], disposal=1)).slices
+    assert not first[:, 20:30].any() and second[:, :10].all() and second[:, 20:30].all() and not second[:, 10:20].any()
 
 
 @settings(max_examples=25, deadline=None)
@@ -130,17 +190,25 @@ def tiff_of_pages(*pages):
     return buffer.getvalue()
 
 
-def smaller(pixels):
-    return np.asarray(Image.fromarray(pixels).reduce(2))
+def smaller(pixels, times):
+    return np.asarray(Image.fromarray(pixels).reduce(times))
 
 
-def test_a_page_that_calls_itself_a_smaller_copy_is_no_slice(draw_head):
+@pytest.mark.parametrize("tags", [{SUBFILE: 1}, {}])
+@pytest.mark.parametrize("times", [2, 4, 10])
+def test_a_smaller_copy_of_a_page_is_no_slice(draw_head, tags, times):
     heads = [draw_head(0), draw_head(1)]
-    pages = [page for head in heads for page in ((head, {}), (smaller(head), {SUBFILE: 1}))]
+    pages = [page for head in heads for page in ((head, {}), (smaller(head, times), tags))]
     scan = scans.read(tiff_of_pages(*pages))
     np.testing.assert_array_equal(scan.slices, heads)
     assert [(omission.count, omission.other_picture) for omission in scan.omitted] == [(2, True)]
     assert not scan.doubts and "smaller copy" in scan.notes[0]
+
+
+def test_a_smaller_page_of_another_slice_is_a_slice(draw_head):
+    pages = [draw_head(0), smaller(draw_head(1), 2), draw_head(2)]
+    scan = scans.read(tiff_of_pages(*((page, {}) for page in pages)))
+    assert [pixels.shape for pixels in scan.slices] == [page.shape for page in pages] and not scan.omitted
 
 
 def test_pages_that_are_all_called_reduced_are_slices(draw_head):
@@ -148,17 +216,18 @@ def test_pages_that_are_all_called_reduced_are_slices(draw_head):
     assert len(scan.slices) == 3 and not scan.omitted
 
 
-def test_pages_within_a_page_are_counted(draw_head):
-    """What a tag 330 points to, here the second page."""
-    content = bytearray(tiff_of_pages((draw_head(0), {SUB_PAGES: 1}), (smaller(draw_head(0)), {})))
+@pytest.mark.parametrize(("subfile", "is_aside"), [(1, True), (0, False)])
+def test_pages_within_a_page_are_counted(draw_head, subfile, is_aside):
+    """What a tag 330 points to, here the second page: `subfile` says whether it is a smaller copy."""
+    content = bytearray(tiff_of_pages((draw_head(0), {SUB_PAGES: 1}), (smaller(draw_head(0), 2), {SUBFILE: subfile})))
     first = int.from_bytes(content[4:8], "little")
     after = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
     tag = content.index(struct.pack("<H", SUB_PAGES), first)
     content[tag + 8 : tag + 12] = content[after : after + 4]
     content[after : after + 4] = bytes(4)  # no next page
     scan = scans.read(bytes(content))
-    assert len(scan.slices) == 1 and scan.doubts
-    assert [omission.count for omission in scan.omitted] == [1]
+    assert len(scan.slices) == 1
+    assert [(omission.count, omission.other_picture) for omission in scan.omitted] == [(1, is_aside)]
 
 
 @pytest.mark.parametrize("tags", [{270: "ImageJ=1.54f\nimages=5\nslices=5\n"}, {32997: 5}])
@@ -169,6 +238,10 @@ def test_slices_that_have_no_page_are_counted(draw_head, tags):
     assert "4 slices were left out" in doubt
 
 
+def test_a_page_taken_out_of_a_stack_is_whole(draw_head):
+    assert not scans.read(tiff_of_pages((draw_head(0), {270: "ImageJ=1.54f\nimages=24\n"}))).omitted
+
+
 def test_what_a_camera_stores_beside_its_picture_is_no_slice(draw_head):
     head = Image.fromarray(draw_head(0))
     scan = scans.read(encoded(head, "MPO", save_all=True, append_images=[head.reduce(2)]))
@@ -176,17 +249,52 @@ def test_what_a_camera_stores_beside_its_picture_is_no_slice(draw_head):
     assert [(omission.count, omission.other_picture) for omission in scan.omitted] == [(1, True)]
 
 
+@pytest.mark.parametrize("is_planar", [False, True])
+def test_a_color_page_is_one_slice(slice_8_bit, is_planar):
+    """Red, green and blue pixel by pixel, or one plane after the other, are no three slices."""
+    content = encoded(Image.fromarray(slice_8_bit).convert("RGB"), "TIFF")
+    if is_planar:
+        content = planar(slice_8_bit)
+    scan = scans.read(content)
+    np.testing.assert_array_equal(scan.slices, [slice_8_bit])
+    assert not scan.omitted
+
+
+def planar(pixels):
+    """A TIFF of three planes, which Pillow cannot write: the tags are put together by hand."""
+    (height, width), size = pixels.shape, pixels.size
+    values = {256: width, 257: height, 259: 1, 262: 2, 277: 3, 278: height, 284: 2}
+    data = 8 + 2 + 12 * (len(values) + 3) + 4
+    lists = struct.pack("<3H", 8, 8, 8) + b"".join(
+        struct.pack("<3I", *(data + 30 + k * size for k in range(3))) for _ in "1"
+    )
+    lists += struct.pack("<3I", size, size, size)
+    entries = {tag: struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items()}
+    entries |= {258: struct.pack("<HHII", 258, 3, 3, data)}
+    entries |= {tag: struct.pack("<HHII", tag, 4, 3, data + place) for tag, place in ((273, 6), (279, 18))}
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    return head + lists + 3 * pixels.tobytes()
+
+
 # values that are no gray
 
 
-@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_what_was_not_measured_becomes_the_background(special):
-    expected = np.random.default_rng(0).random((48, 48), dtype=np.float32) * 4095
-    values = expected.copy()
-    values[:9, :9], expected[:9, :9] = special, expected[9:].min()
-    values[9:, :9] = expected[9:, :9] = expected[9:].min()
-    expected[:9, :9] = values[np.isfinite(values)].min()
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, -9999, -3.4e38, 3.4e38, 1e20, -1])
+@settings(max_examples=10, deadline=None)
+@given(side=strategies.integers(1, 40), offset=strategies.sampled_from([0, 1, 500]))
+def test_what_was_not_measured_becomes_the_background(special, side, offset):
+    values = np.random.default_rng(side).random((48, 48), dtype=np.float32) * 4095 + offset
+    values[:side, :side] = special
+    measured = values[np.where(values == np.float32(special), False, np.isfinite(values))]
+    expected = values.copy()
+    expected[:side, :side] = measured.min()
     np.testing.assert_array_equal(only_slice(encoded(values, "TIFF")), expected)
+
+
+@pytest.mark.parametrize("make", [np.zeros_like, np.ones_like, lambda v: v - v.mean(), lambda v: -v, lambda v: v > 0.5])
+def test_values_that_are_measured_stay(make):
+    values = make(np.random.default_rng(0).random((48, 48), dtype=np.float32)).astype(np.float32)
+    np.testing.assert_array_equal(only_slice(encoded(values, "TIFF")), values)
 
 
 # color, transparency, orientation, inversion
@@ -196,6 +304,11 @@ def test_a_palette_shows_its_colors(slice_8_bit):
     image = Image.fromarray(slice_8_bit, "L").convert("P")
     image.putpalette([value for gray in range(255, -1, -1) for value in (gray, gray, gray)])  # an inverting palette
     np.testing.assert_array_equal(only_slice(encoded(image, "PNG")), 255 - slice_8_bit)
+
+
+def test_cmyk_is_not_inverted(slice_8_bit):
+    image = Image.fromarray(slice_8_bit).convert("RGB").convert("CMYK")
+    np.testing.assert_array_equal(only_slice(encoded(image, "TIFF")), slice_8_bit)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
@@ -209,8 +322,9 @@ def test_transparency_goes_on_black(slice_8_bit, mode):
     np.testing.assert_array_equal(pixels[:, 20:], slice_8_bit[:, 20:])
 
 
-def test_the_one_transparent_gray_of_a_png_becomes_black():
-    pixels = np.full((40, 40), 200, np.uint8)
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_the_one_transparent_gray_of_a_png_becomes_black(depth):
+    pixels = np.full((40, 40), 200, depth)
     pixels[10:20, 10:20] = 77
     read = only_slice(encoded(pixels, "PNG", transparency=200))
     np.testing.assert_array_equal(read, np.where(pixels == 200, 0, pixels))
@@ -245,6 +359,7 @@ KINDS = {  # what it is called: how it begins, a word of what to do
     "MGH": (struct.pack(">7ih", 1, 256, 256, 256, 1, 0, 0, 1) + bytes(300), "mri_convert"),
     "MetaImage": (b"ObjectType = Image\nNDims = 3\n", "3D Slicer"),
     "NRRD": (b"NRRD0004\n", "3D Slicer"),
+    "GIPL": (bytes(252) + b"\xef\xff\xe9\xb0", "3D Slicer"),
     "MINC": (b"\x89HDF\r\n\x1a\n", "mnc2nii"),
     "netCDF": (b"CDF\1" + bytes(60), "mnc2nii"),
     "MATLAB": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "niftiwrite"),
@@ -255,12 +370,15 @@ KINDS = {  # what it is called: how it begins, a word of what to do
     "JSON": (b'[{"00080005": {"vr": "CS"}}]', ".dcm"),
     "XML": (b'<?xml version="1.0"?>\n<NativeDicomModel>', ".dcm"),
     "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "DICOM"),
+    "JPEG XL": (b"\xff\x0a" + bytes(64), "PNG"),
     "HEIC": (b"\0\0\0\x18ftypheic", "PNG"),
     "AVIF": (b"\0\0\0\x18ftypavif", "PNG"),
     "video": (b"\0\0\0\x18ftypisom", "PNG"),
     "tar": (bytes(257) + b"ustar\0", "Unpack"),
     "7-Zip": (b"7z\xbc\xaf\x27\x1c", "Unpack"),
     "RAR": (b"Rar!\x1a\x07", "Unpack"),
+    "xz": (b"\xfd7zXZ\0", "Unpack"),
+    "Zstandard": (b"\x28\xb5\x2f\xfd", "Unpack"),
     "bzip2": (b"BZh91AY", "Unpack"),
     "PDF": (b"%PDF-1.7\n", "PNG"),
     "Office": (b"\xd0\xcf\x11\xe0", "PNG"),
@@ -270,9 +388,10 @@ KINDS = {  # what it is called: how it begins, a word of what to do
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_known_kind_is_refused_by_its_name_with_the_remedy(kind):
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_known_kind_is_refused_by_its_name_with_the_remedy(kind, pack):
     start, remedy = KINDS[kind]
-    sentence = refusal(start + bytes(64))
+    sentence = refusal(pack(start + bytes(64)))
     assert kind in sentence and remedy in sentence
     assert re.search(r"upload (that|those|the files in it)", sentence)
 
@@ -284,6 +403,10 @@ def test_what_is_no_image_is_called_so(content, tmp_path):
     (tmp_path / "slice.png").write_bytes(content)
     with pytest.raises(scans.UnreadableScan, match="no image that can be read"):
         scans.read(tmp_path / "slice.png")
+
+
+def test_an_empty_file_is_called_empty():
+    assert "empty" in refusal(b"")
 
 
 def test_a_folder_and_a_missing_file_get_their_own_sentences(tmp_path):

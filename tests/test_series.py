@@ -14,7 +14,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from model import scans
 from model.scans import limits
-from model.scans.dicom.tags import DAMAGED
+from model.scans.dicom.files import DAMAGED
 from model.scans.grays import WHITE
 from model.scans.reading import Death, read_each
 from tests.dicom_files import (
@@ -255,6 +255,12 @@ def test_files_without_a_common_uid_that_differ_are_two(difference):
     assert_shows(max(found, key=lambda scan: (len(scan.slices), scan.slices[0].shape == (48, 64))), SLICES)
 
 
+def test_two_series_are_two_scans_in_the_order_of_their_first_files(tmp_path):
+    first, second = (made(SLICES[:n], SeriesInstanceUID=f"1.2.{n}") for n in (2, 3))
+    found = scans.read_all([second[0], first[0], *second[1:], *first[1:]], ["a"] * 5)
+    assert [len(scan.slices) for scan in found] == [3, 2]
+
+
 # where slices lie
 
 
@@ -324,6 +330,38 @@ def test_positions_that_differ_by_rounding_are_one_place(errors):
     assert_both(read_files(made(SLICES, EchoTime=10) + late, shuffled=False))
 
 
+@pytest.mark.parametrize("odd", [{"ImageOrientationPatient": [0.95, 0, 0, 0, 1.05, 0]}, {"PixelSpacing": [-1, 1]}])
+def test_directions_and_sizes_that_are_a_little_wrong_are_all_alike(odd):
+    (scan,) = read_files(made(SLICES, **odd))
+    assert_shows(scan, SLICES)
+
+
+def test_two_stations_beside_each_other_are_two_stacks():
+    far = made(OTHERS, of_each=lambda i: {"ImagePositionPatient": [0, 250, 2 * i]})
+    found = sorted(read_files(made(SLICES) + far), key=lambda scan: abs(int(scan.slices[0][0, 0]) - near_first))
+    assert_both(found)
+    assert all(scan.spacing == (2, 1) and not scan.doubts for scan in found)
+
+
+near_first = SLICES[0][0, 0] / 4095 * WHITE
+
+
+def test_a_sheared_stack_is_one():
+    (scan,) = read_files(made(SLICES, of_each=lambda i: {"ImagePositionPatient": [0, 1.5 * i, 4 * i]}))
+    assert_shows(scan, SLICES)
+
+
+def test_slice_locations_do_not_overrule_positions():
+    contents = [
+        one
+        for slices, aside, echo in ((SLICES, 0, 10), (OTHERS, 0.05, 90))
+        for one in made(slices, EchoTime=echo, of_each=lambda i, aside=aside: {"SliceLocation": 2 * i + aside})
+    ]
+    first, second = read_files(contents)
+    assert_both([first, second])
+    assert not first.notes and first.spacing == (2, 1)
+
+
 @pytest.mark.parametrize("tag", ["InstanceNumber", "SliceLocation"])
 @pytest.mark.parametrize("position", [None, [0, 0, 0]])
 def test_without_positions_of_their_own_slices_are_ordered_by_what_there_is(tag, position):
@@ -332,6 +370,12 @@ def test_without_positions_of_their_own_slices_are_ordered_by_what_there_is(tag,
     assert_shows(scan, SLICES)
     assert scan.spacing is None and not scan.is_volume and len(scan.notes) == 1 and not scan.doubts
     assert ("slice location" if tag == "SliceLocation" else "order of their numbers") in scan.notes[0]
+
+
+def test_a_slice_without_a_position_lies_where_its_number_puts_it():
+    (scan,) = read_files(made(SLICES, of_each=lambda i: {"ImagePositionPatient": None} if i == 2 else {}))
+    assert_shows(scan, SLICES)
+    assert scan.spacing == pytest.approx((2, 1)) and "numbers put them" in scan.notes[0]
 
 
 def test_a_gap_keeps_other_planes_from_being_cut():
@@ -444,6 +488,11 @@ def test_a_series_of_phase_images_alone_is_refused():
     assert "shows no anatomy" in refused.reason and "phase" in refused.reason
 
 
+def test_a_series_of_another_kind_is_refused_once():
+    (entry,) = read_files(made(SLICES, Modality="CT"), shuffled=False)
+    assert entry.name == "series.zip" and "modality CT" in entry.reason
+
+
 # one file with many slices
 
 
@@ -483,6 +532,18 @@ def test_an_enhanced_image_says_of_each_frame_what_it_is():
     scan = scans.read(enhanced(np.stack(SLICES + OTHERS), [0] * 12, PerFrameFunctionalGroupsSequence=each))
     assert_shows(scan, SLICES)
     assert "phase images" in scan.notes[0]
+
+
+def test_frames_at_one_position_are_repetitions():
+    scan = scans.read(enhanced(np.stack([*SLICES, *SLICES[::-1]]), [0, 2, 4, 6, 8, 10] * 2, **WINDOW))
+    assert_shows(scan, SLICES)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "deflated", "RLE", "JPEG-LS"])
+def test_frames_without_positions_come_as_stored(syntax):
+    scan = scans.read(dicom(np.stack(SLICES), syntax, **WINDOW))
+    assert_shows(scan, SLICES)
+    assert scan.plane == "axial" and scan.spacing is None
 
 
 # values that are odd, or no gray
@@ -528,6 +589,17 @@ def test_decimal_commas_are_read():
     (expected,), (found,) = read_files(plain), read_files(commas)
     np.testing.assert_array_equal(np.stack(found.slices), np.stack(expected.slices))
     assert (found.spacing, found.plane, found.notes) == (expected.spacing, expected.plane, ())
+
+
+@pytest.mark.parametrize("named", ["JPEG Baseline", "JPEG 2000", "RLE", "JPEG-LS"])
+def test_plain_pixels_are_read_whatever_compression_is_named(named):
+    uid = dcmread(BytesIO(dicom((SLICES[0] >> 4).astype(np.uint8), named))).file_meta.TransferSyntaxUID
+    content, old = dicom(SLICES[0], **WINDOW), b"1.2.840.10008.1.2.1\0"
+    new = uid.encode() + b"\0" * (len(uid) % 2)
+    start = content.index(old)
+    head = bytearray(content[: start - 2] + len(new).to_bytes(2, "little") + new)
+    head[140:144] = (int.from_bytes(head[140:144], "little") + len(new) - len(old)).to_bytes(4, "little")
+    assert_shows(scans.read(bytes(head) + content[start + len(old) :]), SLICES[:1])
 
 
 @pytest.mark.parametrize("syntax", ["JPEG 2000", "JPEG Lossless", "JPEG-LS", "RLE"])
@@ -589,6 +661,13 @@ def test_a_damaged_entry_of_a_zip_costs_its_slice():
     assert_shows(scan, [*SLICES[:2], *SLICES[3:]])
     assert damaged.name == "a.zip: IM2"
     assert scan.doubts[0].startswith("1 slice was left out. Files beside it are damaged")
+
+
+def test_one_bad_file_costs_one_entry():
+    bad, scan, empty = scans.read_all([SLICES[0].tobytes(), *made(SLICES), b""], [f"file {i}" for i in range(8)])
+    assert bad.name == "file 0" and bad.reason.startswith("This is no image")
+    assert_shows(scan, SLICES)
+    assert empty.name == "file 7" and "empty" in empty.reason
 
 
 def test_what_is_read_at_once_is_limited(monkeypatch):

@@ -8,13 +8,15 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from training import train
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, open_run, save_checkpoint, write_whole
 from training.data.phantoms import write_phantom_dataset
 from training.settings import Settings
 
@@ -69,7 +71,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint_and_names_sett
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize("name", ["checkpoint.pt", "history.jsonl"])
+@pytest.mark.parametrize("name", ["checkpoint.pt", "history.jsonl", "settings.json"])
 def test_a_full_disk_is_told_in_a_sentence_and_costs_nothing_saved(stopped, name):
     file = Path(stopped.out) / name
     saved, full = file.read_bytes(), file.with_suffix(".part")
@@ -87,6 +89,30 @@ def test_a_folder_that_cannot_be_made_is_told_before_training(phantoms, tmp_path
         train.fit(settings)
 
 
+def test_a_read_only_folder_is_told_in_a_sentence_and_costs_nothing_saved(tmp_path):
+    file = tmp_path / "facts.json"
+    file.write_text("old")
+    tmp_path.chmod(0o500)
+    with as_somebody(), pytest.raises(OSError, match=r"permission denied\. .*make the folder writable.*--resume"):
+        write_whole(b"new", file)
+    with as_somebody(), pytest.raises(OSError, match="cannot be made: permission denied. Choose another --out"):
+        open_run(tmp_path / "run", resume=False)
+    tmp_path.chmod(0o700)
+    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+
+
+@contextmanager
+def as_somebody() -> Iterator[None]:
+    """Without root's right to write anywhere."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
 def test_a_file_is_whole_whenever_its_writer_is_killed(tmp_path):
     moments = random.Random(0)
     file = tmp_path / "checkpoint.pt"
@@ -102,6 +128,14 @@ def test_a_file_is_whole_whenever_its_writer_is_killed(tmp_path):
         os.waitpid(child, 0)
         state = load_checkpoint(file)
         assert torch.equal(state["number"], state["again"])
+
+
+def test_what_could_not_be_written_leaves_no_half_file(tmp_path):
+    (tmp_path / "facts.json").write_text("old")
+    (tmp_path / "facts.part").mkdir()  # nothing can be opened there
+    with pytest.raises(OSError, match="What was saved before is whole"):
+        write_whole(b"new", tmp_path / "facts.json")
+    assert (tmp_path / "facts.json").read_text() == "old"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 WHITE = 65535  # of uint16: windowed 12-bit pixels keep all their levels
 DARKEST, BRIGHTEST = 0.1, 99.9  # percentiles of a volume without a window: a small bright lesion keeps its shades
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R 601)
+MUCH_BRIGHTER = 1000  # times the range of all other values: no tissue is
 CORNERS, LARGE, SEEN = 0.75, 0.1, 0.01  # shares: of corners that lie outside; of pixels outside; darker and brighter
 SAMPLE = 500_000  # values that percentiles are taken from
 
@@ -41,6 +42,13 @@ def is_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
     return special
 
 
+def without_special(values: np.ndarray, padding: Sequence[float] = ()) -> np.ndarray:
+    """`values` (float32, any shape) with the darkest gray, or else 0, where a value `is_special`."""
+    special = is_special(values, padding)
+    darkest = values.min(where=~special, initial=np.inf)
+    return np.where(special, darkest if np.isfinite(darkest) else np.float32(0), values)
+
+
 def outside_of(slices: Sequence[np.ndarray], sample: np.ndarray) -> tuple[float, ...]:
     """The one value around a head that is brighter than parts of it, as where a mask was applied to z-scores; or ().
 
@@ -52,3 +60,24 @@ def outside_of(slices: Sequence[np.ndarray], sample: np.ndarray) -> tuple[float,
     is_one = counts.max() >= CORNERS * len(corners) and (sample == outside).mean() >= LARGE
     has_darker = (sample < outside).mean() >= SEEN and (sample > outside).mean() >= SEEN
     return (outside,) if is_one and has_darker else ()
+
+
+def sentinels(values: np.ndarray) -> tuple[float, ...]:
+    """Numbers that programs put where nothing was measured (-9999, the lowest or highest of float32), or ().
+
+    A dark one is the only negative value, or farther below all others than these are apart; a bright one is
+    `MUCH_BRIGHTER` times as far above them. `values`: floats of any shape; NaN and infinity are passed over.
+    """
+    found = []
+    values = values[np.isfinite(values)]
+    lowest = float(values.min(initial=np.inf))
+    others = values[values > lowest]
+    darkest, brightest = float(others.min(initial=np.inf)), float(others.max(initial=-np.inf))
+    if lowest < 0 <= brightest and darkest < brightest and (darkest >= 0 or darkest - lowest > brightest - darkest):
+        found.append(lowest)
+        values = others
+    others = values[values < brightest]
+    darkest, second = float(others.min(initial=np.inf)), float(others.max(initial=-np.inf))
+    if darkest < second and brightest - second > MUCH_BRIGHTER * (second - darkest):
+        found.append(brightest)
+    return tuple(found)

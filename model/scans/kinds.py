@@ -27,12 +27,17 @@ PICTURES = ("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF")
 
 EXPORT = "Export the slice as DICOM, PNG or JPEG and upload that."
 UNPACK = "Unpack it and upload the files in it."
-AS_NIFTI = "Write the volume as NIfTI ({}) and upload that."
+AS_DICOM = "Export it as DICOM files (.dcm) and upload those."
 WITH_MRI_CONVERT = "Convert it to NIfTI (mri_convert in.mgz out.nii.gz) and upload that."
 WITH_SLICER = "Convert it to NIfTI (open it in 3D Slicer or ITK-SNAP and save it as .nii.gz) and upload that."
+WITH_DCM2NIIX = "Convert it to NIfTI (dcm2niix -z y file.PAR) and upload that."
+WITH_AFNI = "Convert it to NIfTI (3dAFNItoNIFTI in+orig) and upload that."
+WITH_MINC = "Convert a MINC volume to NIfTI (mnc2nii in.mnc out.nii) and upload that; of other HDF5, export the slices."
+FROM_MATLAB = "Write the volume as NIfTI (niftiwrite(volume, 'out.nii')) or each slice as PNG and upload that."
+FROM_NUMPY = "Write the volume as NIfTI (with nibabel) or each slice as PNG and upload that."
 AS_ONE_FILE = "Convert both files to one NIfTI file (mri_convert in.img out.nii.gz) and upload that."
-AS_DICOM = "Export it as DICOM files (.dcm) and upload those."
 AS_PNG = "Save it as PNG and upload that."
+AS_FILES = "Save each of its parts as a .dcm file of its own and upload those."
 
 # Scans and archives that are not read: what they begin with, what they are called, what to do.
 NOT_READ = [
@@ -41,30 +46,27 @@ NOT_READ = [
     (rb"\0\0\0\x01(\0\0..){4}\0\0\0[\0\1\3\4]", "a FreeSurfer volume (MGH or MGZ)", WITH_MRI_CONVERT),
     (rb"\s*(ObjectType|NDims|Comment)\s*=", "a MetaImage volume (MHA or MHD)", WITH_SLICER),
     (rb"NRRD", "an NRRD volume", WITH_SLICER),
-    (rb"\x89HDF\r\n|CDF[\1\2\5]", "a MINC or other HDF5 or netCDF file", AS_NIFTI.format("mnc2nii in.mnc out.nii")),
-    (rb"MATLAB \d", "a MATLAB file", AS_NIFTI.format("niftiwrite(volume, 'out.nii')")),
-    (rb"\x93NUMPY", "a NumPy array", AS_NIFTI.format("with nibabel")),
-    (
-        rb"#[^\n]{0,80}DATA DESCRIPTION FILE|<PRIDE_V5",
-        "a Philips PAR/REC header",
-        AS_NIFTI.format("dcm2niix -z y file.PAR"),
-    ),
-    (
-        rb"\s*type\s*=\s*(string|integer|float)-attribute",
-        "an AFNI header (HEAD)",
-        AS_NIFTI.format("3dAFNItoNIFTI in+orig"),
-    ),
+    (rb".{252}(\xef\xff\xe9\xb0|\x2a\xe3\x89\xb8)", "a GIPL volume", WITH_SLICER),
     (rb"# vtk DataFile|<VTKFile", "a VTK file", WITH_SLICER),
-    (rb"\s*--[^\r\n]{1,200}\r?\n(?i:content-)|(?i:content-type|mime-version):", "an answer of several parts", AS_DICOM),
+    (rb"\x89HDF\r\n|CDF[\1\2\5]", "a MINC or other HDF5 or netCDF file", WITH_MINC),
+    (rb"MATLAB \d", "a MATLAB file", FROM_MATLAB),
+    (rb"\x93NUMPY", "a NumPy array", FROM_NUMPY),
+    (rb"#[^\n]{0,80}DATA DESCRIPTION FILE|<PRIDE_V5", "the header of a Philips PAR/REC", WITH_DCM2NIIX),
+    (rb"\s*type\s*=\s*(string|integer|float)-attribute", "the header of an AFNI dataset (HEAD and BRIK)", WITH_AFNI),
+    (rb"\s*--[^\r\n]{1,200}\r?\n(?i:content-)|(?i:content-type|mime-version):", "an answer of several parts", AS_FILES),
     (rb"\s*\[?\s*\{\s*\"[0-9A-Fa-f]{8}\"\s*:", "DICOM written as JSON", AS_DICOM),
     (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(NativeDicomModel|file-format)", "DICOM written as XML", AS_DICOM),
-    (rb"P[1-6]\s+[#\d]|P7\n", "a Netpbm image", AS_PNG),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 image", EXPORT),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image", AS_PNG),
     (rb".{4}ftyp(avi[fs]|hei|hev|mif|msf)", "a HEIC or AVIF photo", AS_PNG),
     (rb".{4}ftyp|RIFF....AVI |\x1a\x45\xdf\xa3", "a video", EXPORT),
+    (rb"P[1-6]\s+[#\d]|P7\n", "a Netpbm image", AS_PNG),
+    (rb"8BPS", "a Photoshop image", AS_PNG),
     (rb".{257}ustar", "a tar archive", UNPACK),
     (rb"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
     (rb"Rar!", "a RAR archive", UNPACK),
+    (rb"\xfd7zXZ\0", "an xz archive", UNPACK),
+    (rb"\x28\xb5\x2f\xfd", "a Zstandard archive", UNPACK),
     (rb"BZh[1-9]", "a bzip2 archive", UNPACK),
 ]
 # What lies beside scans on a patient's disc.
@@ -80,7 +82,7 @@ APPLE_DOUBLE = b"\0\x05\x16\7"
 NO_TEXT = re.compile(rb"[^\t\n\f\r\x20-\xff]")
 SCAN_SUFFIXES = {
     *("dcm", "dicom", "ima", "nii", "gz", "zip", "png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "gif"),
-    *("img", "hdr", "rec", "par", "head", "brik", "mgh", "mgz", "mha", "mhd", "mnc", "nrrd", "nhdr", "mat"),
+    *("img", "hdr", "rec", "par", "head", "brik", "mgh", "mgz", "mha", "mhd", "mnc", "nrrd", "nhdr", "gipl", "mat"),
 }
 OTHER_SUFFIXES = {  # of what else is on a patient's disc
     *("exe", "dll", "ocx", "sys", "so", "dylib", "jar", "class", "msi", "cab", "bat", "cmd", "sh", "inf", "ini", "cfg"),

@@ -4,6 +4,7 @@ from .scan import UnreadableScan
 
 MAX_BYTES = 100 * 2**20  # of one file: a zipped series of 400 slices of 512 x 512 is 60 MB
 MAX_PIXELS = 24_000_000  # of one slice: a phone's photo of a film; a bomb of 140 kB decodes to six times as many
+MAX_PIXELS_JPEG_2000 = 12_000_000  # of one such slice: its decoder holds 24 bytes a pixel, and is the slowest
 MAX_PIXELS_IN_ALL = 64_000_000  # of one scan: 244 slices of 512 x 512, which take 128 MB in 16 bits
 MAX_SLICES = 512  # of one scan: twice the slices of an isotropic head volume
 MAX_FRAMES = 4096  # that one DICOM file may claim: 60 slices in 64 diffusion directions, of which the first 60 are read

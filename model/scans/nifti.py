@@ -11,7 +11,7 @@ import numpy as np
 
 from . import geometry, limits
 from .geometry import plausible, resized, square_shape
-from .grays import gray_range, is_special, outside_of, sample_of, to_16_bit
+from .grays import LUMINANCE, gray_range, is_special, outside_of, sample_of, to_16_bit
 from .scan import Omission, Scan, UnreadableScan
 from .sources import Source
 
@@ -28,7 +28,7 @@ FIELDS_2 = {
 LAYOUTS = {348: FIELDS_1, 540: FIELDS_2}  # by the size of the header, its first number
 HEADER_BYTES = max(LAYOUTS)
 TYPES = {2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 1024: "i8", 1280: "u8", 16: "f4", 64: "f8"}
-UNITS = {1: 1000.0, 3: 0.001}  # mm in a meter, in a micrometer, by the lowest three bits of xyzt_units
+UNITS = {1: ("meters", 1000.0), 3: ("micrometers", 0.001)}  # but millimeters, by the lowest three bits of xyzt_units
 TO_LPS = np.diag([-1.0, -1.0, 1.0])  # NIfTI's x and y grow to the right and the front
 COLORS = (3, 4)  # of a picture, with or without transparency
 OPAQUE = 0.5  # share of pixels from which on a fourth color is how opaque the others are
@@ -42,8 +42,9 @@ NO_GRAY = "The NIfTI file holds colors or complex numbers, not gray values. Conv
 MASK = "This volume has only a few different values, like a mask of outlines. Upload the scan that it belongs to."
 LABELS = "This volume is a map of labels, like a mask of outlines. Upload the scan that it belongs to."
 AS_STORED = "The file does not say how the volume lies in the patient; its sides may be swapped."
+WRONG_UNIT = "The file gives the size of its voxels in {unit}, which cannot be: other planes are not cut."
 OTHER_VOLUMES = "The file holds {volumes:,} volumes; the first is read. Save the others as files of their own."
-COLOR = "The volume has the shape of a color picture. Upload the picture itself, as PNG or JPEG."
+COLOR = "The volume has the shape of a color picture, and is read as one."
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Header:
     slope, intercept: of stored -> real values.
     directions: (3, 3); row i is the step in mm, in the patient, of index i (LPS, see `geometry`); None if unknown.
     steps: mm of one step along each index; None where that makes no sense.
+    unit: that the file names, if its steps make no sense in it and are taken for millimeters; else "".
     volumes: how many the file holds.
     """
 
@@ -66,7 +68,13 @@ class Header:
     intercept: float
     directions: np.ndarray | None
     steps: tuple[float, float, float] | None
+    unit: str
     volumes: int
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the file says where the volume lies, and more than a library writes that knows nothing of it."""
+        return self.directions is not None and not np.allclose(np.abs(self.directions), np.eye(3)[::-1])
 
     def steps_in(self, axes: geometry.Axes, plane: str) -> tuple[float, float, float] | None:
         """mm from slice to slice, row to row, column to column."""
@@ -122,8 +130,8 @@ def _fields(start: bytes) -> np.void:
     raise UnreadableScan(DAMAGED)
 
 
-def _place(fields: np.void) -> tuple[np.ndarray | None, tuple[float, float, float] | None]:
-    """`Header.directions`, by sform or else by qform, and `steps`, in millimeters where the unit makes no sense."""
+def _place(fields: np.void) -> tuple[np.ndarray | None, tuple[float, float, float] | None, str]:
+    """`Header.directions`, by sform or else by qform, `steps` and `unit`."""
     pixdim = np.abs(np.asarray(fields["pixdim"], np.float64)[1:4])
     candidates = []
     if fields["sform_code"] > 0:
@@ -131,16 +139,17 @@ def _place(fields: np.void) -> tuple[np.ndarray | None, tuple[float, float, floa
     if fields["qform_code"] > 0:
         sizes = pixdim * (1, 1, -1 if fields["pixdim"][0] < 0 else 1)
         candidates.append(_rotation(*np.asarray(fields["quaternion"], np.float64)) @ np.diag(sizes))
-    for in_mm in (UNITS.get(int(fields["xyzt_units"]) & 7, 1.0), 1.0):
+    name, factor = UNITS.get(int(fields["xyzt_units"]) & 7, ("", 1.0))
+    for unit, in_mm in {"": factor, name: 1.0}.items():
         for matrix in candidates:
             directions = (TO_LPS @ matrix * in_mm).T[::-1]  # rows: of slices, rows, columns
             lengths = np.linalg.norm(directions, axis=1)
             if plausible(*lengths) and abs(np.linalg.det(directions / lengths[:, None])) > 0.1:
-                return directions, tuple(lengths.tolist())
+                return directions, tuple(lengths.tolist()), unit
         lengths = (pixdim * in_mm)[::-1]
         if plausible(*lengths):
-            return None, tuple(lengths.tolist())
-    return None, None
+            return None, tuple(lengths.tolist()), unit
+    return None, None, ""
 
 
 def _rotation(b: float, c: float, d: float) -> np.ndarray:
@@ -158,13 +167,16 @@ def _rotation(b: float, c: float, d: float) -> np.ndarray:
 def read_volume(source: Source, header: Header) -> Scan:
     """Slices of the first volume, as uint16: in the plane that was recorded, or axial where all steps are alike.
 
-    Raises: UnreadableScan if values are missing, or the volume is a mask, a color picture, or too flat for any plane.
+    Raises: UnreadableScan if values are missing, or the volume is a mask, or so flat that no plane makes a slice.
     """
-    plane, axes = _best_plane(header)
+    may_be_picture = header.shape[0] in COLORS and not header.is_placed
+    plane, axes = ("", ()) if may_be_picture else _best_plane(header)
     with source.open() as file:
         stored = _stored(file, header)
-    if _is_picture(stored, header):
-        raise UnreadableScan(COLOR)
+    if header.shape[0] in COLORS and _is_picture(stored, header):
+        return _picture(stored, header, source.name)
+    if may_be_picture:
+        plane, axes = _best_plane(header)
     sample = sample_of(stored)
     sample = sample[np.isfinite(sample)]
     if len(np.unique(sample)) < FEWEST_VALUES:
@@ -184,22 +196,32 @@ def read_volume(source: Source, header: Header) -> Scan:
         slices,
         source.name,
         plane if is_known else "",
-        (between, min(down, right)) if between else None,
+        (between, min(down, right)) if between and not header.unit else None,
         kind="NIfTI",
-        assumptions=() if is_known else (AS_STORED,),
+        assumptions=(
+            *(() if is_known else (AS_STORED,)),
+            *((WRONG_UNIT.format(unit=header.unit),) if header.unit else ()),
+        ),
         omitted=header.omitted(len(slices)),
     )
 
 
 def _is_picture(stored: np.ndarray, header: Header) -> bool:
-    """Whether an array is (colors, rows, columns): its colors are all gray, or it was saved without a place.
+    """Whether an array (colors, rows, columns) is one: its colors are all gray, or it was saved without a place.
 
     The fourth color, how opaque the picture is, is the same nearly everywhere.
     """
-    if len(stored) not in COLORS or (len(stored) == 4 and (stored[3] == np.median(stored[3])).mean() < OPAQUE):
-        return False
-    is_placed = header.directions is not None and not np.allclose(np.abs(header.directions), np.eye(3)[::-1])
-    return not is_placed or (stored[0].min() < stored[0].max() and np.array_equal(stored[0], stored[1]))
+    is_gray = stored[0].min() < stored[0].max() and np.array_equal(stored[0], stored[1])
+    is_opaque = len(stored) == 3 or (stored[3] == np.median(stored[3])).mean() > OPAQUE
+    return bool(is_opaque and (is_gray or not header.is_placed))
+
+
+def _picture(stored: np.ndarray, header: Header, name: str) -> Scan:
+    """An array (height, width, colors) that was saved as a volume: one slice."""
+    limits.check_shape(*stored.shape[:0:-1])
+    gray = np.nan_to_num(header.rescaled(stored[:3])).transpose(2, 1, 0) @ LUMINANCE
+    slices = [to_16_bit(gray, float(gray.min()), float(gray.max()))]
+    return Scan(slices, name, kind="NIfTI", assumptions=(COLOR,), omitted=header.omitted(1))
 
 
 def _is_labels(stored: np.ndarray, sample: np.ndarray) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import count
@@ -14,15 +14,20 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..marks import has_color
 from . import limits
+from .geometry import resized
+from .grays import sentinels, without_special
 from .scan import Omission, Scan, UnreadableScan
 from .sources import Source
 
 PHOTOMETRIC_TAG = 262  # TIFF 6.0, section 3: 0 means that white is stored as zero
 SUBFILE_TAG, REDUCED_OR_MASK = 254, 0b101  # TIFF 6.0, section 8: bits that say that a page is no slice
 SUB_PAGES_TAG = 330  # TIFF, supplement 1: pages within a page
+BIG_TIFF = 43  # in the third byte, where other TIFF files have 42
 DEPTH_TAG, DESCRIPTION_TAG = 32997, 270  # where programs say that one page stands for many slices
 OF_IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d{1,9})\b", re.DOTALL)
 FEWEST_LEVELS = 64  # gray levels that are left of 16-bit color (which Pillow cuts to 8 bit) for a slice to be of use
+COARSE = 24  # pixels on each side at which pages of several sizes are first compared
+ALIKE = 0.98  # correlation of a page with a smaller copy of it
 
 COPY = "A smaller copy of another page, or a mask for one, is no slice."
 OF_CAMERA = "What a camera stores beside its main picture (previews, views from aside) is no slice."
@@ -55,7 +60,7 @@ def read_picture(source: Source, kind: str) -> Scan:
     found = list(_pages(source.content(), kind))
     pages = [page for page in found if isinstance(page, Page)]
     omitted = [omission for omission in found if isinstance(omission, Omission)]
-    kept = [page for page in pages if not page.is_aside] or pages
+    kept = _without_copies(pages)
     slices = []
     for page in kept:
         try:
@@ -97,7 +102,7 @@ def _pages(content: bytes, kind: str) -> Iterator[Page | Omission]:
         in_all += image.width * image.height
         _check_limits(image, kind, page, in_all)
         if kind == "TIFF":
-            yield from _within(image)
+            yield from _within(image, content)
         try:
             pixels = _gray(image, kind)
             yield Page(pixels, kind == "TIFF" and _is_aside(image.tag_v2), _is_marked(image, kind))
@@ -122,13 +127,19 @@ def _promised(image: Image.Image, kind: str, size: int) -> int:
     return max(depth if isinstance(depth, int) else 1, images)
 
 
-def _within(tiff: Image.Image) -> Iterator[Omission]:
-    """The pages within a page, which Pillow does not turn to: slices, or smaller copies of the page."""
+def _within(tiff: Image.Image, content: bytes) -> Iterator[Omission]:
+    """The pages within a page, which Pillow does not turn to."""
     with _pillow_refusals("TIFF"):
         offsets = tiff.tag_v2.get(SUB_PAGES_TAG, ())
-    count = len(offsets) if isinstance(offsets, tuple) else 1
-    if count:
-        yield Omission(count, WITHIN_A_PAGE)
+    for offset in (offsets if isinstance(offsets, tuple) else (offsets,))[: limits.MAX_SLICES]:
+        is_aside = False
+        with suppress(UnreadableScan), _pillow_refusals("TIFF"):
+            file = BytesIO(content)
+            tags = ImageFileDirectory_v2(file.read(16 if content[2] == BIG_TIFF else 8))
+            file.seek(offset)
+            tags.load(file)
+            is_aside = _is_aside(tags)
+        yield Omission(1, COPY if is_aside else WITHIN_A_PAGE, is_aside)
 
 
 def _is_aside(tags: ImageFileDirectory_v2) -> bool:
@@ -144,6 +155,36 @@ def _check_limits(image: Image.Image, kind: str, page: int, in_all: int) -> None
     if image.width * image.height > limits.MAX_PIXELS:
         raise limits.too_large()
     limits.check_in_all(in_all)
+
+
+def _without_copies(pages: Sequence[Page]) -> list[Page]:
+    """The pages without smaller copies of others, which are known by their tags or by looking alike."""
+    kept = [page for page in pages if not page.is_aside] or list(pages)
+    if len({page.pixels.shape for page in kept}) < 2:
+        return kept
+    coarse = np.stack([_standard(page.pixels, COARSE, COARSE) for page in kept])
+    alike = coarse @ coarse.T
+
+    def is_copy(place: int) -> bool:
+        height, width = kept[place].pixels.shape
+        larger = [
+            i
+            for i, (rows, columns) in enumerate(page.pixels.shape for page in kept)
+            if rows > height and columns > width and abs(rows * width - columns * height) <= max(rows, columns)
+        ]
+        if not larger:
+            return False
+        best = kept[max(larger, key=lambda i: alike[place, i])].pixels
+        return _standard(best, height, width) @ _standard(kept[place].pixels, height, width) >= ALIKE
+
+    return [page for place, page in enumerate(kept) if not is_copy(place)]
+
+
+def _standard(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """In that size, flat, of mean 0 and length 1, or all 0: the product of two is their correlation."""
+    flat = resized(pixels, height, width).ravel().astype(np.float64)
+    flat -= flat.mean()
+    return flat / max(np.linalg.norm(flat), 1e-9)
 
 
 @contextmanager
@@ -182,11 +223,15 @@ def _gray(image: Image.Image, kind: str) -> np.ndarray:
         pixels = np.ascontiguousarray(upright if deep else _luminance(upright))
     if deep:
         pixels = pixels.astype(np.uint16 if image.mode.startswith("I;16") else np.float32)  # big-endian becomes native
+        hidden = image.info.get("transparency")  # PNG's one transparent gray
+        if isinstance(hidden, int):
+            pixels[pixels == hidden] = 0
+        padding = sentinels(pixels) if pixels.dtype == np.float32 else ()
         if white_is_zero:  # Pillow inverts such pages at 8 bit only
             pixels = np.invert(pixels) if pixels.dtype == np.uint16 else -pixels
+            padding = tuple(-value for value in padding)
         if pixels.dtype == np.float32:
-            finite = np.isfinite(pixels)
-            pixels = np.where(finite, pixels, pixels.min(where=finite, initial=np.inf) if finite.any() else 0)
+            pixels = without_special(pixels, padding)
     elif cut_to_8_bit and pixels.max() < FEWEST_LEVELS:
         raise UnreadableScan(TOO_FEW_LEVELS)
     return pixels

@@ -87,7 +87,9 @@ def read(source: str | Path | bytes, name: str = "") -> Scan:
 
 
 def read_all(
-    files: Sequence[str | Path | bytes], names: Sequence[str] = (), begin: Callable[[int], object] = lambda number: None
+    files: Sequence[str | Path | bytes],
+    names: Sequence[str] = (),
+    begin: Callable[[int], object] = lambda number: None,
 ) -> list[Scan | Unreadable]:
     """Read many files: DICOM files become series, archives are opened, each other file is an entry of its own.
 
@@ -148,6 +150,7 @@ class Upload:
 
     opened: closes the archives when nothing is read any more.
     deaths: of decoders, by the place of the file that they died of.
+    most_files: that are looked through; how many more there are is an entry.
     damaged: places of DICOM files, and of files of archives, of which not even the headers can be read.
     archives: names of the ZIPs by number.
     """
@@ -252,22 +255,20 @@ class Upload:
 
         Args: `omitted`, from which series is not known.
         """
-        from .dicom import DIRECTORY, NO_IMAGE, series_of, stacks_of
+        from .dicom import NO_IMAGE, series_of, stacks_of
 
         series = series_of(self.instances)
         readable = [files for files in series if any(not instance.refusal for instance in files)]
         no_image = [files[0].place for files in series if files[0].refusal == NO_IMAGE and files not in readable]
         lost = Counter(self._group(place) for place in (*self.damaged, *no_image))
         for files in series:
-            place, name = files[0].place, files[0].source.name
-            if len(files) > 1:
-                name = f"{name} and {len(files) - 1} more"
+            place, name = files[0].place, _name_of_several([instance.source.name for instance in files])
             try:
                 if files not in readable:
                     raise UnreadableScan(files[0].refusal)
                 stacks = stacks_of(files)
             except UnreadableScan as error:
-                if files[0].refusal != DIRECTORY:
+                if not files[0].is_directory:
                     self.entries[*place, 0] = Unreadable(name, str(error))
                 continue
             count = lost[self._group(place)]  # they may be of any series that came with them
@@ -299,3 +300,8 @@ def _unzipped(packed: Source) -> Source:
         return source
     limits.check_bytes(len(source.content()))
     return Source(packed.name, lambda: BytesIO(source.content()))  # not kept: a ZIP may have many
+
+
+def _name_of_several(names: Sequence[str]) -> str:
+    """What a series is called that came in several files: its first file's name, and how many more there are."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

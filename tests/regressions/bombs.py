@@ -12,19 +12,31 @@ from PIL import Image
 MEGABYTE = 2**20
 
 
-def png(side: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A black picture with chunks of its own before its pixels."""
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+def png_of_144_million_pixels() -> bytes:
+    """140 kB."""
+    rows = zlib.compress(bytes(12000 * 12001))
+    header = struct.pack(">IIBBBBB", 12000, 12000, 8, 0, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(bytes(side * (side + 1)))), (b"IEND", b"")):
+    for kind, data in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
         content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     return content
 
 
 def png_with_a_profile_that_expands() -> bytes:
     """A small picture whose color profile and text inflate to 200 MB each."""
+    header = struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)
     endless = deflated_zeros(200)
-    return png(64, (b"iCCP", b"profile\0\0" + endless), (b"zTXt", b"Comment\0\0" + endless))
+    content = b"\x89PNG\r\n\x1a\n"
+    chunks = (
+        (b"IHDR", header),
+        (b"iCCP", b"profile\0\0" + endless),
+        (b"zTXt", b"Comment\0\0" + endless),
+        (b"IDAT", zlib.compress(bytes(64 * 65))),
+        (b"IEND", b""),
+    )
+    for kind, data in chunks:
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return content
 
 
 def deflated_zeros(megabytes: int, wbits: int = zlib.MAX_WBITS) -> bytes:

@@ -244,10 +244,14 @@ PE = b"PE\0\0\x64\x86" + bytes(18) + b"\x0b\x02" + bytes(238)
 STARTS = {
     "PE": b"MZ\x90".ljust(60, b"\0") + struct.pack("<I", 132),
     "ELF": b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHIQQQ", 2, 62, 1, 0x400078, 64, 0),
+    "Mach-O": b"\xcf\xfa\xed\xfe\7\0\0\1",
     "HTML": b"<html><script>alert(document.domain)</script><!--",
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><!--',
+    "shell": b"#!/bin/sh\nid; exit\n",
     "PHP": b"<?php system($_GET['c']); __halt_compiler();",
     "pickle": b"\x80\4\x8c\5posix\x8c\6system\x93\x8c\2id\x85R.",
     "PDF": b"%PDF-1.7\n1 0 obj<</OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n",
+    "Java": b"\xca\xfe\xba\xbe\0\0\0\x34",
     "GIF": b"GIF89a",
     "RAR": b"Rar!\x1a\7\0",
     "TIFF": b"II*\0\x08\0\0\0\1\0\0\1\4\0\1\0\0\0\xff\xff\xff\xff",
@@ -303,6 +307,8 @@ def zip_bombs(seed: int) -> Files:
         yield f"method {method}", zipped({"a.nii": bytes(20 * MEGABYTE)}, method)
         yield f"holds itself, method {method}", holds_itself(method)
     yield "holds itself", holds_itself(zipfile.ZIP_STORED)
+    yield "names of 65,535 bytes", zipped({f"{number}".zfill(65535): b"" for number in range(100)})
+    yield "folders in folders", zipped({"a/" * 30_000 + "b.png": valid("PNG, 8 bits")})
     yield "up and away", zipped({name: valid("PNG, 8 bits") for name in NAMES.values() if name.isprintable()})
     png = BOMBS["PNG of 144 million pixels"]()
     yield "PNG bombs", zipped({f"{number}.png": png for number in range(40)})
@@ -327,6 +333,9 @@ def other_bombs(seed: int) -> Files:
         zeros = gzip.compress(bytes(16 * MEGABYTE)) * 40
         yield f"NIfTI {shape} of {bits} bits, 640 MiB in gzip", gzip.compress(header) + zeros
     yield "100,000 empty members of gzip", gzip.compress(b"", mtime=0) * 100_000 + gzip.compress(nifti())
+    yield "gzip with a name without end", b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * MEGABYTE
+    yield "gzip with all that a header can have", b"\x1f\x8b\x08\x1f" + bytes(6) + b"\xff\xff" + bytes(70_000)
+    yield "gzip with reserved flags", b"\x1f\x8b\x08\xff" + gzip.compress(nifti())[4:]
     for inside in ("ZIP of one entry, 1 GiB", "PNG of 144 million pixels"):
         yield f"{inside}, in gzip", gzip.compress(BOMBS[inside]())
     yield "bzip2", bz2.compress(bytes(10 * MEGABYTE))
@@ -342,21 +351,27 @@ NAMES = {
     "right to left": "slice\u202egnp.exe",
     "emoji": "🧠 head 👩‍⚕️.png",
     "4,000 characters": "n" * 4000,
+    "4,000 emoji": "🧠" * 4000,
     "half a character": "\udcff\ud800.png",
     "HTML": "<img src=x onerror=alert(1)>.png",
     "nothing to see": "\u200b\u200b",
+    "dots": "...",
 }
 IN_A_FORM = {
     "a quote": 'a".png',
     "a header": 'a"\r\nX-Injected: 1\r\n\r\n',
+    "a template": "{{7*7}}${7*7}%s%n",
     "a megabyte": "n" * MEGABYTE,
     "nothing": "",
+    "all accents": "a" + "\u0301" * 5000,
 }
 HEADERS = {
     "of a megabyte": b"X-A: " + b"a" * MEGABYTE + b"\r\n",
     "10,000": b"X-A: a\r\n" * 10_000,
     "of zeros": b"X\0: \0\r\n",
     "base64": b"Content-Transfer-Encoding: base64\r\n",
+    "gzip": b"Content-Encoding: gzip\r\n",
+    "a form in the form": b"Content-Type: multipart/mixed; boundary=x\r\n",
 }
 CONTENT_TYPES = (
     *("", "text/html", "<b>" * 20, "application/json", "application/x-www-form-urlencoded", "multipart/form-data"),
@@ -375,7 +390,16 @@ def names_and_forms(seed: int) -> Iterator[Upload]:
     whole = part(field, png) + END
     for number, kind in enumerate(CONTENT_TYPES):
         yield Upload(f"content type {number}", whole, kind)
-    for disposition in ("", "form-data", 'form-data; name="files"', field.replace("files", "f" * MEGABYTE)):
+    for disposition in (
+        *(
+            "",
+            "form-data",
+            'form-data; name="files"',
+            field.replace("files", "x"),
+            field.replace("files", "f" * MEGABYTE),
+        ),
+        *(field + '; filename="b.png"', "form-data; name=files; filename*=UTF-8''%ff%fe%00..%2fa.png"),
+    ):
         yield Upload(f"disposition {disposition[:60]}", part(disposition, png) + END)
     yield Upload("no end", whole[: -len(END)])
     yield Upload("end first", END + whole)

@@ -9,23 +9,13 @@ import warnings
 import pydicom.config
 
 from .display import read_stack
+from .files import read_instance
 from .pixels import is_risky
 from .series import Stack, series_of, stacks_of
-from .tags import DIRECTORY, NO_IMAGE, Instance, read_instance, text
+from .tags import NO_IMAGE, Instance, text
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 warnings.filterwarnings("ignore", module="pydicom")
 
-__all__ = [
-    "DIRECTORY",
-    "NO_IMAGE",
-    "Instance",
-    "Stack",
-    "is_risky",
-    "read_instance",
-    "read_stack",
-    "series_of",
-    "stacks_of",
-]
-__all__ += ["text"]
+__all__ = ["NO_IMAGE", "Instance", "Stack", "is_risky", "read_instance", "read_stack", "series_of", "stacks_of", "text"]

@@ -32,7 +32,8 @@ from ...marks import has_color
 from .. import limits
 from ..grays import LUMINANCE
 from ..scan import UnreadableScan
-from .tags import DAMAGED, NO_IMAGE, Instance, number, open_data_set, pydicom_refusals
+from .files import DAMAGED, open_data_set, pydicom_refusals
+from .tags import NO_IMAGE, Instance, number
 
 COMPRESSED = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, RLELossless}
 PHOTOMETRIC = {
@@ -225,6 +226,11 @@ def check_frame(frame: bytes, syntax: UID, instance: Instance) -> None:
             raise UnreadableScan(CONTRADICTS)
         return
     is_jpeg_2000 = JPEG_2000_SIZE in frame[:256]
+    if is_jpeg_2000 and rows * columns > limits.MAX_PIXELS_JPEG_2000:
+        raise UnreadableScan(
+            f"The slice has more than {limits.MAX_PIXELS_JPEG_2000 // 10**6} million pixels in JPEG 2000, which takes "
+            "too long to unpack. Export it uncompressed, or scale it down."
+        )
     header = _jpeg_2000_header(frame) if is_jpeg_2000 else _jpeg_header(frame)
     is_as_claimed = header is not None and header[1:4] == (rows, columns, instance.samples)
     if not is_as_claimed or not 2 <= header.bits <= instance.bits_allocated:

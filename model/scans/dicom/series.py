@@ -15,11 +15,13 @@ import numpy as np
 from .. import limits
 from ..geometry import SQUARE
 from ..scan import Omission, UnreadableScan
+from .files import open_data_set
 from .pixels import reason_against
-from .tags import Frame, Instance, number, open_data_set, text
+from .tags import Frame, Instance, number, text
 
 SAME_PLACE = 0.01  # mm: slices closer than this lie at one place
 SAME_ANGLE = np.cos(np.radians(5))  # of directions that differ by rounding, or by a head that moved
+ASIDE = 1.0  # mm that a slice may lie beside the one below it, and as much more as it lies above: a sheared stack
 UNEVEN = 0.1  # share by which a distance between slices may differ from the others'
 OFTEN = 0.5  # share of places with several frames from which on these are pictures of their own, and no copies
 MAX_STACKS = 8  # of one series that are answered: echoes and contrast phases, not each of 64 diffusion directions
@@ -58,6 +60,7 @@ WORDS = (("ContrastBolusAgent", "contrast phase"), ("ImageType", "image type"), 
 BY_LOCATION = "The slices are in the order of their slice location: the files give no positions that differ."
 BY_NUMBER = "The files do not say where their slices lie; they are shown in the order of their numbers."
 AT_ONE_PLACE = "The files give all slices the same position; they are shown in the order of their numbers."
+FITTED = "Some slices have no position: they lie where their numbers put them among the others."
 TOO_MANY = (
     "Their series holds too many pictures to answer each (repetitions, diffusion weightings, time points). "
     "Upload those that you want an answer for by themselves."
@@ -279,15 +282,19 @@ def _placed(frames: list[Frame], name: str) -> Iterator[Stack]:
     notes = (NO_ORIENTATION,) if orientation is not None and any(f.orientation is None for f in frames) else ()
     places, sentence = _along(frames, orientation)
     notes += (sentence,) if sentence else ()
-    pictures = [frames]
-    if places is None:  # each file of several frames is a picture of its own
-        files = [frame.instance.place if frame.instance.shape[0] > 1 else () for frame in frames]
-        pictures = [[f for f, of in zip(frames, files, strict=True) if of == file] for file in dict.fromkeys(files)]
-    for picture in pictures:
-        for more, kept in _apart(picture, places):
-            stack = Stack([picture[i] for i in kept], more or name, None, orientation, notes)
-            if places is not None and sentence != BY_LOCATION:
-                stack.heights = places[kept].tolist()
+    is_position = places is not None and sentence != BY_LOCATION
+    if is_position:
+        chains = _chains(frames, places, orientation)
+    else:
+        files = [f.instance.place if f.instance.shape[0] > 1 else () for f in frames]
+        order = {file: label for label, file in enumerate(dict.fromkeys(files))}  # each is a picture of its own
+        chains = _parts(np.array([order[file] if places is None else 0 for file in files]))
+    for chain in chains:
+        chained = [frames[i] for i in chain]
+        for more, kept in _apart(chained, None if places is None else places[chain]):
+            stack = Stack([chained[i] for i in kept], more or name, None, orientation, notes)
+            if is_position:
+                stack.heights = places[chain][kept].tolist()
             elif places is None and len(kept) > 1:
                 at_one_place = all(frame.position is not None for frame in stack.frames)
                 stack.assumptions += (AT_ONE_PLACE if at_one_place else BY_NUMBER,)
@@ -301,11 +308,56 @@ def _along(frames: Sequence[Frame], orientation: np.ndarray | None) -> tuple[np.
     """
     locations = _values(frames, "SliceLocation")
     n_locations = 0 if np.isnan(locations).any() else _gaps(locations, SAME_PLACE)[1]
-    if orientation is not None and all(frame.position is not None for frame in frames):
-        heights = np.array([frame.position for frame in frames]) @ orientation[0]
-        if len(frames) == 1 or _gaps(heights, SAME_PLACE)[1] > 1:
-            return heights, ""
+    n_places = 0
+    if orientation is not None and any(frame.position is not None for frame in frames):
+        positions = np.array([[np.nan] * 3 if frame.position is None else frame.position for frame in frames])
+        heights = positions @ orientation[0]
+        if np.isnan(heights).any():
+            heights, sentence = _fitted(frames, heights)
+            n_places = 0 if heights is None else len(frames)
+        else:
+            sentence, n_places = "", max(_gaps(along, SAME_PLACE)[1] for along in positions.T)
+    if n_places > 1 or len(frames) == 1 == n_places:
+        return heights, sentence
     return (locations, BY_LOCATION) if n_locations > 1 else (None, "")
+
+
+def _fitted(frames: Sequence[Frame], heights: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Heights of frames without a position by their numbers, if those of all others lie on a line."""
+    numbers = np.array([frame.instance_number for frame in frames])
+    known = ~np.isnan(heights)
+    if known.sum() < 2 or len(np.unique(numbers)) < len(frames):
+        return None, ""
+    slope, start = np.polyfit(numbers[known], heights[known], 1)
+    line = slope * numbers + start
+    if abs(slope) < SAME_PLACE or np.abs(line - heights)[known].max() > UNEVEN * abs(slope):
+        return None, ""
+    return np.where(known, heights, line), FITTED
+
+
+def _chains(frames: Sequence[Frame], heights: np.ndarray, orientation: np.ndarray) -> list[np.ndarray]:
+    """Frames, as indices, that lie above each other: two stations side by side are two chains."""
+    if any(frame.position is None for frame in frames):
+        return [np.arange(len(frames))]
+    aside = np.array([frame.position for frame in frames])
+    aside = aside - heights[:, None] * orientation[0]
+    chain_of = np.arange(len(frames))
+    open_ends = np.zeros(0, int)  # of each chain, the frame that it ends with
+    for level in _parts(_gaps(heights, SAME_PLACE)[0]):
+        ends: list[int] = []
+        for i in level:
+            beside = [j for j in ends if np.linalg.norm(aside[j] - aside[i]) <= ASIDE]
+            if beside:
+                chain_of[i] = chain_of[beside[0]]
+                continue
+            ends.append(i)
+            apart, rise = np.linalg.norm(aside[open_ends] - aside[i], axis=1), heights[i] - heights[open_ends]
+            below = np.flatnonzero(apart <= ASIDE + rise)
+            if len(below):
+                nearest = below[np.lexsort((apart[below], rise[below]))[0]]
+                chain_of[i] = chain_of[open_ends[nearest]]
+        open_ends = np.concatenate((open_ends[~np.isin(chain_of[open_ends], chain_of[ends])], ends)).astype(int)
+    return [np.flatnonzero(chain_of == chain) for chain in dict.fromkeys(chain_of.tolist())]
 
 
 def _apart(frames: Sequence[Frame], places: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:

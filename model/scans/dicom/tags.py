@@ -1,37 +1,26 @@
-"""A DICOM file -> the tags that reading needs, never a patient's, and where its frames lie.
+"""The tags of a DICOM file: what reading needs of them and nothing else, never a patient's.
 
-Values are taken as they come: missing, empty, of another type, nonsense. The file is unpacked no further than the
-limits allow, and frames are counted by what is there, whatever Number of Frames claims.
+Values are taken as they come: missing, empty, of another type, nonsense.
 """
 
 import math
 import re
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, MutableSequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BytesIO
-from itertools import pairwise
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     MediaStorageDirectoryStorage,
 )
 
-from .. import limits
 from ..geometry import plausible
-from ..scan import UnreadableScan
 from ..sources import Source
 
 T = TypeVar("T")
@@ -85,18 +74,6 @@ MOSAIC = (
     "upload the NIfTI file."
 )
 DIRECTORY = "This is the table of contents of a disc (DICOMDIR). Upload the image files beside it, or a ZIP."
-
-IDENTITY = ("PatientID", "PatientName")  # compared and dropped: they must not leave `read_instance`
-PREAMBLE = 128  # bytes before "DICM" (PS3.10, 7.1)
-ITEM = b"\xfe\xff\x00\xe0"  # the tag before each fragment (PS3.5, A.4)
-UNDEFINED = 0xFFFFFFFF  # length of a value that comes in fragments
-LONG = (b"OB", b"OW", b"OF", b"OD", b"UN")  # types whose length takes four bytes, after two that are reserved
-KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}  # by element, in group 7FE0
-BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # of JPEG and JPEG-LS, of JPEG 2000, of its file
-MAX_FRAGMENTS = 16 * limits.MAX_FRAMES
-# The least that goes before an uncompressed data set: the name of its transfer syntax.
-EXPLICIT_HEAD = bytes(PREAMBLE) + b"DICM" + struct.pack("<HH2sH20s", 2, 16, b"UI", 20, ExplicitVRLittleEndian.encode())
-DAMAGED = "The DICOM file is damaged or incomplete. Export it again."
 
 
 def value(data: Dataset | None, keyword: str) -> object:
@@ -215,6 +192,11 @@ class Instance:
         return _refusal(self.header)
 
     @property
+    def is_directory(self) -> bool:
+        """Whether it is a DICOMDIR, which lists the files on a disc."""
+        return self.refusal == DIRECTORY
+
+    @property
     def syntax(self) -> UID:
         """How the data set is encoded, as the file names it, or as pydicom guessed it from the first elements."""
         if named := text(self.header.file_meta, "TransferSyntaxUID"):
@@ -329,6 +311,12 @@ class Frame:
         return found if found and plausible(*found) else None
 
     @cached_property
+    def rescale(self) -> tuple[float, float]:
+        """Slope and intercept of stored -> real value."""
+        slope = number(self._of("RescaleSlope"), "RescaleSlope") or 1.0
+        return slope, number(self._of("RescaleIntercept"), "RescaleIntercept") or 0.0
+
+    @cached_property
     def window(self) -> Dataset:
         """The data set that holds center and width, if there are any."""
         return self._of("WindowCenter")
@@ -353,94 +341,3 @@ class Frame:
 
     def _of(self, keyword: str) -> Dataset:
         return self.instance.of_frame(self.index, keyword)
-
-
-# from the file
-
-
-@contextmanager
-def pydicom_refusals() -> Iterator[None]:
-    """Turn whatever pydicom and its decoders raise into a refusal. Only their calls stand inside."""
-    try:
-        yield
-    except (UnreadableScan, MemoryError):
-        raise
-    except Exception as error:  # its parsers let through whatever they stumble over
-        raise UnreadableScan(DAMAGED) from error
-
-
-def read_instance(source: Source, place: tuple[int, int] = (0, 0), condemned: str = "") -> Instance:
-    """The tags of one file, without its pixels. Raises: UnreadableScan if it is damaged."""
-    with open_data_set(source) as file, pydicom_refusals():
-        header = dcmread(file, stop_before_pixels=True, specific_tags=[*TAGS, *IDENTITY], force=True)
-        pixels = _find_pixels(file, header.original_encoding)
-    patient = tuple(hash(named) if (named := text(header, key).rstrip(" ^")) else 0 for key in IDENTITY)
-    for keyword in IDENTITY:
-        header.pop(keyword, None)
-    return Instance(source, place, header, pixels, patient, condemned)
-
-
-def open_data_set(source: Source) -> BinaryIO:
-    """The file, a deflated one inflated: pydicom would inflate it whole, however large it gets."""
-    file = source.open()
-    file.seek(PREAMBLE)
-    if file.read(4) == b"DICM":
-        with pydicom_refusals():
-            meta = read_dataset(file, False, True, stop_when=lambda tag, kind, length: tag.group != 2)
-            deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-        if deflated:
-            with file:
-                return BytesIO(EXPLICIT_HEAD + _inflated(file.read()))
-    file.seek(0)
-    return file
-
-
-def _inflated(deflated: bytes) -> bytes:
-    with pydicom_refusals():
-        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, limits.MAX_BYTES + 1)
-    if len(data) > limits.MAX_BYTES:
-        raise UnreadableScan(
-            f"The DICOM file unpacks to more than {limits.MAX_BYTES // 2**20} MB. Export it uncompressed, or in parts."
-        )
-    return data
-
-
-def _find_pixels(file: BinaryIO, encoding: tuple[bool, bool]) -> PixelData | None:
-    """Args: `file` at the tag of Pixel Data; `encoding` of the data set: (implicit, little-endian)."""
-    implicit, little_endian = encoding
-    order = "little" if little_endian else "big"
-    tag = file.read(4)
-    keyword = KEYWORDS.get(int.from_bytes(tag[2:], order))
-    if len(tag) < 4 or keyword is None:
-        return None
-    kind = b"" if implicit else file.read(2)
-    if kind in LONG:
-        file.read(2)
-    length = int.from_bytes(file.read(2 if kind and kind not in LONG else 4), order)
-    start = file.tell()
-    if length == UNDEFINED:
-        return PixelData(keyword, start, 0, _frames(file))
-    there = file.seek(0, 2) - start
-    return PixelData(keyword, start, min(length, there)) if there > 0 else None
-
-
-def _frames(file: BinaryIO) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """The fragments of each frame: one begins where a picture begins; of run lengths, each fragment is one.
-
-    The offset table is not asked: it may be empty, and says nothing that the fragments do not.
-    """
-    found, begins = [], []
-    while len(found) <= MAX_FRAGMENTS:
-        head = file.read(8)
-        length = int.from_bytes(head[4:], "little")
-        if len(head) < 8 or head[:4] != ITEM or length == UNDEFINED:
-            break
-        start = file.tell()
-        begins.append(file.read(8).startswith(BEGINNINGS))
-        found.append((start, length))
-        file.seek(start + length)
-    found, begins = found[1:], begins[1:]  # the first is the offset table
-    if not any(begins):
-        return tuple((fragment,) for fragment in found)
-    first = [place for place, begin in enumerate(begins) if begin]
-    return tuple(tuple(found[a:b]) for a, b in pairwise([0, *first[1:], len(found)]))
