@@ -126,14 +126,19 @@ def score(source: str, out: str, weights: str | None) -> Counter:
     except ValueError as error:
         raise CannotScore(f"No model could be loaded: {error}") from error
     results.files.create_dir(results.root)
-    before = rows_in(results, ["path", "model"])
+    before = rows_in(results, ["path", "files", "model"])
     if others := set(before["model"].to_pylist()) - {classifier.version}:
         raise CannotScore(f"{out} holds answers of {others.pop()}. Go on with those weights, or choose another --out.")
     connect()
     headers = sharded(paths).map(lambda row: {"found": pickle.dumps(archive.series(pickle.loads(row["shard"])))})
     found = sorted((one for row in headers.take_all() for one in pickle.loads(row["found"])), key=itemgetter(0))
-    done = set(before["path"].to_pylist())
-    units = [unit for unit in grouped(found) if encodable(unit[0]) not in done]
+    done = dict(zip(before["path"].to_pylist(), before["files"].to_pylist(), strict=True))
+    units = grouped(found)
+    if grown := [unit[0] for unit in units if done.get(encodable(unit[0]), len(unit)) != len(unit)]:
+        raise CannotScore(
+            f"{encodable(grown[0])} had another number of files when {out} was made. Choose another --out."
+        )
+    units = [unit for unit in units if encodable(unit[0]) not in done]
     content = ray.put({name: (classifier.folder / name).read_bytes() for name in (CONFIG, FILES["int8"])})
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=int(ray.cluster_resources()["CPU"]))
     actors = {"fn_constructor_args": (archive, content), "num_cpus": 1, "compute": pool}

@@ -131,7 +131,7 @@ def _first_that_loads() -> Loaded:
 
 def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
     """What may answer, by name, the one that is asked for first."""
-    if os.path.lexists(promoted_folder()):
+    if _may_be_promoted():
         yield "The promoted weights", partial(_from_folder, promoted_folder())
     if folder := os.environ.get("WEIGHTS"):
         yield f"The weights in {Path(folder).name}", partial(_from_folder, Path(folder))
@@ -139,6 +139,17 @@ def _sources() -> Iterator[tuple[str, Callable[[], Loaded]]]:
         revision = os.environ.get("MODEL_REVISION")
         yield f"The weights of {repository}", partial(_from_hub, repository, revision)
     yield "The weights that come with the program", partial(_from_folder, EMBEDDED)
+
+
+def _may_be_promoted() -> bool:
+    """Whether there is a folder with promoted weights, or nobody can tell: then loading it says so."""
+    try:
+        promoted_folder().lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _from_folder(folder: Path) -> Loaded:

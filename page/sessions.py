@@ -50,8 +50,9 @@ class Uploads:
     def sweep(self, seconds: float) -> None:
         """Delete files older than so many seconds, and the folders of servers that died so long ago."""
         oldest = time() - seconds
-        os.utime(self.folder)
-        for file in self.folder.rglob("*"):
+        with suppress(FileNotFoundError):  # somebody else has swept the temporary folder
+            os.utime(self.folder)
+        for file in self.folder.rglob("*") if self.folder.is_dir() else ():
             with suppress(FileNotFoundError):  # Gradio was faster
                 if file not in self.keep and file.is_file() and file.stat().st_mtime < oldest:
                     file.unlink()

@@ -147,6 +147,7 @@ def test_a_sweep_takes_what_is_old_and_what_dead_servers_left(tmp_path):
     assert {path.name for path in mine.rglob("*")} == {"deep", "new", "example"}
     assert (living / "deep" / "old").exists()
     assert not dead.exists()
+    Uploads(tmp_path / "swept by somebody else").sweep(50)  # nothing to do, and no end of the sweeping
 
 
 def test_a_server_that_is_told_to_stop_leaves_no_upload_behind(server, planted):  # the last one: it ends the server

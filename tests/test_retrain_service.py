@@ -121,6 +121,7 @@ def test_whoever_guesses_is_locked_out_even_with_the_right_token(client):
         (zipped({"/etc/cron.d/a.png": PNG}), "path cannot be used"),
         (zipped({"C:\\yes\\a.png": PNG}), "path cannot be used"),
         (zipped({"yes/a\n.png": PNG}), "path cannot be used (a.png)"),
+        (zipped({".": PNG}), "path cannot be used"),
         (zipped({"yes": PNG, "yes/a.png": PNG}), "a.png twice"),
         (zipped({"yes/a.png": bytes(10**7)}), "suspiciously much"),
     ],

@@ -91,6 +91,10 @@ def test_promoted_weights_come_first_then_a_folder_then_a_repository_at_its_comm
     assert answering(served) == served.origin.name == "third" and not served.origin.note
     named_weights(promoted_folder(), "promoted")
     assert answering(loaded()) == "promoted"
+    loop = other.parent / "loop"  # a state folder that cannot be entered may hold promoted weights
+    loop.symlink_to(loop)
+    monkeypatch.setenv("STATE_FOLDER", str(loop))
+    assert answering(loaded()) == "third" and "promoted weights" in loaded().origin.note
 
 
 @pytest.mark.parametrize(

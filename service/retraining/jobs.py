@@ -160,7 +160,7 @@ class Jobs:
                     unpack(zipped, job.folder / "images")
                     write_whole(job.folder / "job.json", json.dumps(facts, indent=2) + "\n")  # from now on it is a job
                     self._start(job, lock)
-                except (OSError, Problem):
+                except BaseException:  # whatever it is, no image may stay
                     shutil.rmtree(job.folder, ignore_errors=True)
                     raise
         self._forget_old()
@@ -345,7 +345,7 @@ def unpack(zipped: Path, folder: Path) -> None:
         with contextlib.ExitStack() as opened:
             for path, size, content in zip_files(source, opened):
                 shown, file = shown_name(path.name), folder / path
-                outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]  # C:
+                outside = not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]  # C:
                 if outside or any(not part.isprintable() or len(part.encode()) > 255 for part in path.parts):
                     detail = f"The ZIP holds a file whose path cannot be used ({shown}). Zip the folder anew."
                     raise Problem(422, detail)

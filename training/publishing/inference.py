@@ -99,8 +99,8 @@ class TumorModel:
 
 
 def gray(picture: str | Path | Image.Image | np.ndarray) -> np.ndarray:
-    """A picture of one slice, upright, (height, width): 16 bits stay; of 8 bits, color becomes luminance, and what is
-    transparent lies on black. An array is (height, width) of any real type, or uint8 (height, width, 3).
+    """A picture of one slice, upright, (height, width): 16 bits stay, color becomes luminance, what is transparent lies
+    on black. An array is (height, width) of any real type, or uint8 (height, width, 3).
     """
     if isinstance(picture, np.ndarray):
         if picture.ndim == 2:
@@ -112,7 +112,8 @@ def gray(picture: str | Path | Image.Image | np.ndarray) -> np.ndarray:
     with suppress(Exception):  # a picture with broken EXIF is still a picture
         picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
-        return np.asarray(picture)
+        pixels, hidden = np.asarray(picture), picture.info.get("transparency")
+        return np.where(pixels == hidden, 0, pixels) if isinstance(hidden, int) else pixels
     if picture.has_transparency_data:
         layers = picture.convert("RGBA")
         picture = ImageChops.multiply(layers.convert("L"), layers.getchannel("A"))
