@@ -301,3 +301,13 @@ def test_a_report_is_put_into_its_section_of_the_metrics(tmp_path):
         card.add_section(file, "external", report)
     with pytest.raises(ValueError, match="external, vendor, speed"):
         card.add_section(file, "test", report)
+
+
+def test_a_baseline_that_began_from_random_weights_is_not_shown_as_transfer_learning():
+    measured = json.loads((EMBEDDED / "metrics.json").read_text())
+    rows = measured["comparison"]["rows"]
+    row = next(row for row in rows if row["system"] == "efficientnet_b0" and row["protocol"] == "pool")
+    for start, warned in (("random: no network", True), ("ImageNet", False)):
+        row["trained"]["start"] = start
+        text = model_card(read_config(EMBEDDED), measured, [])
+        assert (f"{row['title']}, began from random weights" in text) == warned
