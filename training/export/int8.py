@@ -73,8 +73,8 @@ class _Rewriting:
                 self.users[name].append(node)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
-        self.channels_last: dict[str, str] = {}  # tensor of the float graph -> its channels-last twin, float32
-        self.quantized: dict[str, Quantized] = {}  # tensor of the float graph -> its channels-last twin, uint8
+        self.channels_last: dict[str, str] = {}  # tensor of the float graph -> its channels-last counterpart, float32
+        self.quantized: dict[str, Quantized] = {}  # tensor of the float graph -> its channels-last counterpart, uint8
         self.is_there = {value.name for value in graph.input} | set(self.weights)  # tensors of the float graph
         self.grid = self.constant("relu6.step", STEP), self.constant("relu6.zero", np.uint8(0))
         self.weight_zero = self.constant("weight.zero", np.int8(0))
@@ -129,13 +129,13 @@ class _Rewriting:
             self.channels_last[node.output[0]] = out
 
     def quantize(self, name: str) -> Quantized:
-        """The uint8 twin of a tensor of the float graph: on the known grid, or on one of its own range."""
+        """The uint8 counterpart of a tensor of the float graph: on the known grid, or on one of its own range."""
         if name not in self.quantized:
             if name not in self.channels_last:
                 self.channels_last[name] = self.add("Transpose", [name], f"{name}.last", perm=[0, 2, 3, 1])
-            twin = f"{name}.uint8", f"{name}.step", f"{name}.zero"
-            self.add("DynamicQuantizeLinear", [self.channels_last[name]], *twin)
-            self.quantized[name] = twin
+            counterpart = f"{name}.uint8", f"{name}.step", f"{name}.zero"
+            self.add("DynamicQuantizeLinear", [self.channels_last[name]], *counterpart)
+            self.quantized[name] = counterpart
         return self.quantized[name]
 
     def bias_in_units(self, name: str, bias: np.ndarray, inputs: Quantized) -> str:
@@ -148,7 +148,7 @@ class _Rewriting:
         return self.add("Cast", [over], f"{name}.bias.units", to=TensorProto.INT32)
 
     def need_channels_first(self, name: str) -> None:
-        """Make a tensor of the float graph out of its channels-last twin, if it has only that."""
+        """Make a tensor of the float graph out of its channels-last counterpart, if it has only that."""
         if name and name not in self.is_there:
             if name not in self.channels_last:
                 raise ValueError(f"{name} is int8, and a float32 layer needs it: keep what makes it in float32")
